@@ -1,0 +1,3 @@
+"""meshlite: an Istio-compatible service mesh for Docker Compose hosts and VMs, without Kubernetes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,91 @@
+"""The mesh at one version: what agents receive and translate. Frozen, with the look-ups that every stage needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from pydantic import Field
+
+from meshlite.model.names import fqdn
+from meshlite.model.workload import Frozen, Workload
+
+
+class Service(Frozen):
+    """A name that callers use, with its stable address. Its ports and endpoints come from its workloads."""
+
+    name: str
+    namespace: str
+    address: str
+
+    @property
+    def fqdn(self) -> str:
+        return fqdn(self.name, self.namespace)
+
+
+class NodeRecord(Frozen):
+    """A host with an agent. `projects` are the Compose projects it puts into the mesh; `everything`: all of them."""
+
+    name: str
+    address: str = ""
+    projects: tuple[str, ...] = ()
+    everything: bool = False
+
+
+class Resource(Frozen):
+    """A stored resource, as the user wrote it (spec untouched), with what the store adds.
+
+    `sequence` is the order of first application, over the whole mesh: Istio's "oldest wins" without clocks.
+    `generation` counts changes of this resource. `spec` was valid when it was stored; translate parses it
+    into the typed model.
+    """
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    spec: dict[str, object] = {}
+    generation: int = 1
+    sequence: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+class Problem(Frozen):
+    """What is wrong with one resource, said to a person. It stays with that resource; the rest goes on."""
+
+    resource: str = Field(description="Resource.key, or another name the user knows, e.g. a container's")
+    reason: str
+
+
+class Snapshot(Frozen):
+    """The whole mesh state. `version` is a hash of the content: equal versions mean equal state."""
+
+    version: str = ""
+    trust_domain: str = "cluster.local"
+    nodes: tuple[NodeRecord, ...] = ()
+    services: tuple[Service, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    resources: tuple[Resource, ...] = ()
+
+    @cached_property
+    def services_by_fqdn(self) -> Mapping[str, Service]:
+        return {service.fqdn: service for service in self.services}
+
+    @cached_property
+    def workloads_by_service(self) -> Mapping[str, tuple[Workload, ...]]:
+        grouped: dict[str, list[Workload]] = {}
+        for workload in self.workloads:
+            grouped.setdefault(workload.service_fqdn, []).append(workload)
+        return {name: tuple(group) for name, group in grouped.items()}
+
+    def resources_of(self, kind: str) -> Iterable[Resource]:
+        """All resources of a kind, first applied first."""
+        return sorted((r for r in self.resources if r.kind == kind), key=lambda r: r.sequence)
+
+    def node(self, name: str) -> NodeRecord | None:
+        return next((node for node in self.nodes if node.name == name), None)

@@ -1,0 +1,78 @@
+"""Workloads as sources find them and agents report them: what runs, who it is, where it is reached."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from meshlite.model.identity import Identity
+from meshlite.model.names import fqdn
+
+Health = Literal["starting", "healthy", "unhealthy", "draining"]
+"""`healthy` gets traffic; `starting` (health check not yet passed), `unhealthy` and `draining` do not."""
+
+Protocol = Literal["http", "http2", "grpc", "grpc-web", "tcp", "tls", "https", "mongo", "mysql", "redis", "udp", "auto"]
+"""Istio's protocol names; `auto`: find out by looking at the first bytes."""
+
+PortOrigin = Literal["label", "resource", "image", "exposed", "listening"]
+"""Where a port's protocol was learnt, most trusted first; `describe` shows it."""
+
+
+class Frozen(BaseModel):
+    """Base of all wire and state records: immutable, strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Port(Frozen):
+    number: int = Field(ge=1, le=65535)
+    protocol: Protocol = "auto"
+    name: str = ""
+    origin: PortOrigin = "exposed"
+
+
+class Workload(Frozen):
+    """One running instance. `id` is unique in the mesh and new with every start."""
+
+    id: str
+    node: str
+    name: str
+    service: str
+    namespace: str
+    service_account: str = ""
+    version: str = ""
+    labels: dict[str, str] = {}
+    ports: tuple[Port, ...] = ()
+    addresses: tuple[str, ...] = Field(default=(), description="its own addresses, for recognition only")
+    aliases: tuple[str, ...] = Field(default=(), description="other names neighbours in the namespace call it")
+    health: Health = "healthy"
+    source: str = "docker"
+    captured: bool = Field(default=False, description="its traffic passes the node proxy")
+    reason: str = Field(default="", description="why it is not captured, or only in part; empty: all well")
+
+    @property
+    def service_fqdn(self) -> str:
+        return fqdn(self.service, self.namespace)
+
+    def identity(self, trust_domain: str) -> Identity:
+        return Identity(trust_domain, self.namespace, self.service_account or self.service)
+
+
+class NetworkNamespace(Frozen):
+    """How a node gets into a workload's network namespace; never leaves the node.
+
+    `key` is the namespace's inode as text: containers that share one (`network_mode: service:x`) have the same.
+    """
+
+    key: str
+    path: str = Field(description="a file to open or bind-mount, e.g. /proc/<pid>/ns/net")
+    pid: int = 0
+
+
+class Found(Frozen):
+    """What a source yields for each workload: the record for the mesh and the node's own handles on it."""
+
+    workload: Workload
+    namespace: NetworkNamespace | None = Field(default=None, description="None: cannot be captured here")
+    hosts_file: str = Field(default="", description="the file that is its /etc/hosts, seen from the host")

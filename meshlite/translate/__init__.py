@@ -1,0 +1,1 @@
+"""snapshot × node → plan → Envoy resources: the pure stage, total and deterministic."""

@@ -1,0 +1,34 @@
+"""What translate must know of the node it works for, beside the snapshot: how each local workload is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One captured network namespace and the workloads in it (several only where containers share one).
+
+    `path` is unique to each start; `link` the address of the namespace's end of its private link; `owner` the
+    workload whose identity the namespace's connections carry; `strict_ports` is for display only.
+    """
+
+    key: str
+    path: str
+    link: str
+    owner: str
+    workloads: tuple[str, ...]
+    own_addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """The node's own side of a translation. Ports and mark repeat the settings; `dns` stays with Docker."""
+
+    name: str
+    attachments: tuple[Attachment, ...] = ()
+    outbound_port: int = 15001
+    inbound_port: int = 15006
+    mark: int = 0x6D6C
+    host_workloads: dict[str, str] = field(default_factory=dict)
+    """Workloads of the host's own namespace: id -> address to dial (loopback)."""

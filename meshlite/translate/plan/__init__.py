@@ -1,0 +1,1 @@
+"""Decides: who sees what, merged policies, resolved routes. Knows the model, never Envoy."""
