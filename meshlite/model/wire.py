@@ -5,20 +5,75 @@ The served OpenAPI file is made from these models.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, RootModel
 
 from meshlite.model.mesh import NodeRecord, Resource, Service
-from meshlite.model.workload import Frozen, Workload
+from meshlite.model.workload import Frozen, Port, Workload
+from meshlite.model.workload import Health as HealthState
+
+_Csr = Annotated[str, Field(description="PEM, ECDSA P-256; subject and names are ignored")]
+_Time = Annotated[float, Field(description="seconds since 1970")]
+
+# --- server -----------------------------------------------------------------------------------------------
+
+
+class Health(Frozen):
+    """GET /v1/health: the server answers, and says which mesh state it publishes."""
+
+    status: Literal["ok"] = "ok"
+    version: str = Field(description="of meshlite")
+    snapshot: str = Field(description="version of the current snapshot")
+    trust_domain: str
+    started: _Time
+
+
+class Event(Frozen):
+    """Something that happened in the mesh, said to a person. Kept in memory, newest last."""
+
+    time: _Time
+    kind: Literal["node", "workload", "resource", "certificate", "token", "server"]
+    subject: str = Field(description="name of the node, service, resource or identity")
+    message: str
+
+
+class Events(Frozen):
+    """GET /v1/events."""
+
+    events: tuple[Event, ...]
+
+
+# --- nodes and their certificates -------------------------------------------------------------------------
+
+
+class TokenRequest(Frozen):
+    """POST /v1/tokens: let somebody join.
+
+    `namespaces`: the only ones the node may speak for, and then it may get any identity in them. None: any
+    namespace, but it gets only identities of workloads that it reports. `node`: only a node of this name may
+    join with it, also in place of one that joined before (a reinstalled host).
+    """
+
+    namespaces: tuple[str, ...] | None = None
+    ttl_seconds: float = Field(default=3600.0, gt=0, le=30 * 86400)
+    uses: int = Field(default=1, ge=1, le=10_000)
+    node: str = ""
+
+
+class Token(Frozen):
+    """`token` is shown this once: "<secret>.<sha256 of the root certificate's DER, hex>"."""
+
+    token: str = Field(repr=False)
+    expires: _Time
 
 
 class JoinRequest(Frozen):
-    """POST /v1/nodes/join: a new node asks for its certificate. `token` is single-use."""
+    """POST /v1/nodes/join: a new node asks for its certificate. `address`: where other nodes reach it."""
 
     node: str
-    token: str
-    csr: str = Field(description="PEM, ECDSA P-256; subject and names are ignored, the server sets them")
+    token: str = Field(repr=False)
+    csr: _Csr
     address: str = ""
 
 
@@ -26,7 +81,13 @@ class SignRequest(Frozen):
     """POST /v1/certificates: a node asks for a workload's certificate (identity as SPIFFE URI)."""
 
     identity: str
-    csr: str
+    csr: _Csr
+
+
+class RenewRequest(Frozen):
+    """POST /v1/nodes/{node}/certificate: a node renews its own certificate."""
+
+    csr: _Csr
 
 
 class Certificate(Frozen):
@@ -39,17 +100,137 @@ class Certificate(Frozen):
     identity: str
 
 
+class Authority(Frozen):
+    """GET /v1/ca: the roots (PEM) that every certificate of the mesh chains to."""
+
+    roots: str
+    trust_domain: str
+
+
+class Issued(Frozen):
+    """A leaf certificate that the server signed; the server never has its key."""
+
+    serial: str = Field(description="hex")
+    identity: str
+    node: str
+    not_before: _Time
+    not_after: _Time
+
+
+class Certificates(Frozen):
+    """GET /v1/certificates: those not yet expired, newest first."""
+
+    certificates: tuple[Issued, ...]
+
+
+class Projects(Frozen):
+    """PUT /v1/nodes/{node}/projects: which Compose projects the node puts into the mesh."""
+
+    projects: tuple[str, ...] = ()
+    everything: bool = False
+
+
+class Status(RootModel[dict[str, Any]]):
+    """PUT /v1/nodes/{node}/status: how the node is; the document of its agent's own GET /v1/status."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Node(Frozen):
+    """A node with what the server knows about it. `last_seen`: 0 if silent since the server started."""
+
+    record: NodeRecord
+    joined: bool = Field(description="it has a certificate; else only its projects were set")
+    alive: bool = Field(description="its lease holds")
+    last_seen: _Time
+    namespaces: tuple[str, ...] | None = Field(description="those it may speak for; null: any")
+    workloads: int
+    status: Status | None
+
+
+class Nodes(Frozen):
+    """GET /v1/nodes."""
+
+    nodes: tuple[Node, ...]
+
+
+# --- workloads and services -------------------------------------------------------------------------------
+
+
 class Report(Frozen):
     """PUT /v1/nodes/{node}/workloads: the node's full current set; it also renews the node's lease."""
 
     workloads: tuple[Workload, ...]
 
 
+class Lease(Frozen):
+    """The answer to a report: send the next one well before `seconds` have passed, also without a change."""
+
+    seconds: float
+    snapshot: str = Field(description="version of the snapshot that contains the report")
+
+
+class Workloads(Frozen):
+    """GET /v1/workloads."""
+
+    workloads: tuple[Workload, ...]
+
+
+class Endpoint(Frozen):
+    """A workload as one of a service's replicas."""
+
+    workload: str = Field(description="Workload.id")
+    name: str
+    node: str
+    version: str
+    health: HealthState
+    captured: bool
+    reason: str
+
+
+class Subset(Frozen):
+    """A subset of a service, by a DestinationRule: how many workloads have its labels and are healthy."""
+
+    name: str
+    labels: dict[str, str] = {}
+    ready: int
+    total: int
+
+
+class ServiceView(Frozen):
+    """A service with what stands behind it and what shapes it.
+
+    `mode`: who may come in without a mesh identity: nobody (STRICT), anybody (PERMISSIVE, DISABLE), or
+    "mixed" where its replicas or ports differ. `resources`: keys of those that name or select it.
+    """
+
+    name: str
+    namespace: str
+    fqdn: str
+    address: str
+    names: tuple[str, ...]
+    ports: tuple[Port, ...]
+    endpoints: tuple[Endpoint, ...]
+    subsets: tuple[Subset, ...]
+    mode: Literal["STRICT", "PERMISSIVE", "DISABLE", "mixed"]
+    resources: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class Services(Frozen):
+    """GET /v1/services."""
+
+    services: tuple[ServiceView, ...]
+
+
+# --- snapshots --------------------------------------------------------------------------------------------
+
+
 class Delta(Frozen):
     """One line (JSON) of GET /v1/snapshots?version=V: what to change in the last snapshot to get the new one.
 
-    `full`: forget everything first. Deltas are keyed: workloads by id, services by FQDN, resources by key, nodes
-    by name. A line with no change but a version is a heartbeat.
+    `full`: forget everything first. Deltas are keyed: workloads by id, services by FQDN, resources by key,
+    nodes by name. A line with no change but a version is a heartbeat.
     """
 
     version: str
@@ -65,6 +246,9 @@ class Delta(Frozen):
     removed_resources: tuple[str, ...] = ()
 
 
+# --- resources --------------------------------------------------------------------------------------------
+
+
 class Document(Frozen):
     """One resource as read from a file, with where it stood. Sent by `apply`."""
 
@@ -73,13 +257,15 @@ class Document(Frozen):
 
 
 class ApplyRequest(Frozen):
-    """POST /v1/resources: all or nothing. `dry_run` only validates."""
+    """POST /v1/resources: all or nothing. `dry_run` says what would happen and changes nothing."""
 
     documents: tuple[Document, ...]
     dry_run: bool = False
 
 
 class Applied(Frozen):
+    """What became of one document. With `dry_run`: what would become of it."""
+
     key: str
     action: Literal["created", "configured", "unchanged"]
     generation: int
@@ -87,7 +273,7 @@ class Applied(Frozen):
 
 
 class Rejection(Frozen):
-    """Why a document was refused: `where` is file:line, `field` the path in the document, `reason` a sentence."""
+    """Why a document was refused: `where` is file:line, `field` a path in it, `reason` a sentence."""
 
     resource: str
     where: str = ""
@@ -96,8 +282,34 @@ class Rejection(Frozen):
 
 
 class ApplyResponse(Frozen):
+    """200: all documents are in `applied`, in the order sent. 422: `rejected` says why nothing was."""
+
     applied: tuple[Applied, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+
+
+class Resources(Frozen):
+    """GET /v1/resources, first applied first."""
+
+    resources: tuple[Resource, ...]
+
+
+class Revision(Frozen):
+    """One change of a resource: what it became, or for "deleted" what it was last."""
+
+    time: _Time
+    action: Literal["created", "configured", "deleted"]
+    author: str = Field(description="who, e.g. uid 0 on the local socket")
+    resource: Resource
+
+
+class History(Frozen):
+    """GET …/history of a resource: the last 20 changes, newest first, deletions too."""
+
+    revisions: tuple[Revision, ...]
+
+
+# --- errors -----------------------------------------------------------------------------------------------
 
 
 class Error(Frozen):
