@@ -1,4 +1,4 @@
-"""What translate must know of the node it works for, beside the snapshot: how each local workload is reached."""
+"""What translate must know of its node, beside the snapshot: how each local workload is reached."""
 
 from __future__ import annotations
 
