@@ -8,7 +8,7 @@ import time
 
 
 class Formatter(logging.Formatter):
-    """`2026-08-22T10:00:00.123Z INFO  server: node joined node=web-1`; fields come from `extra={"fields": {...}}`."""
+    """`2026-08-22T10:00:00.123Z INFO  server: node joined node=web-1`; fields: `extra={"fields": {…}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

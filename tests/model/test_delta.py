@@ -17,14 +17,15 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         version=draw(st.sampled_from("123456789")),
         nodes=tuple(NodeRecord(name=n, everything=draw(st.booleans())) for n in sorted(draw(names))),
         services=tuple(
-            Service(name=n, namespace="shop", address=draw(st.sampled_from("12"))) for n in sorted(draw(names))
+            Service(name=n, namespace="shop", address=draw(st.sampled_from("12")))
+            for n in sorted(draw(names))
         ),
         workloads=tuple(
             Workload(id=n, node="n", name=n, service="s", namespace="shop", health=draw(health))
             for n in sorted(draw(names))
         ),
         resources=tuple(
-            Resource(api_version="v1", kind="Gateway", name=n, namespace="shop", generation=draw(st.integers(1, 3)))
+            Resource(api_version="v1", kind="Gateway", name=n, namespace="s", generation=draw(st.integers(1, 3)))
             for n in sorted(draw(names))
         ),
     )
