@@ -425,6 +425,12 @@ PAGE = """<!doctype html>
 # -- serving -------------------------------------------------------------------------------------------------
 
 
+def log(line: str) -> None:
+    """One write per line, so that lines of several threads do not mix."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 class Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 with keep-alive around one service."""
 
@@ -440,7 +446,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(reply)
             self.wfile.flush()
         took = (time.monotonic() - started) * 1000
-        print(f"{self.command} {self.path} {reply.status} {took:.0f} ms", flush=True)
+        log(f"{self.command} {self.path} {reply.status} {took:.0f} ms")
 
     do_GET = do_POST = do_HEAD = answer
 
@@ -534,7 +540,7 @@ class Server(socketserver.ThreadingTCPServer):
         """A caller that hangs up is no event; anything else is worth a line."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
-            print(f"failed: {error!r}", file=sys.stderr, flush=True)
+            log(f"failed: {error!r}")
 
 
 SERVICES: dict[str, Callable[[], Service]] = {
@@ -557,7 +563,7 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    print(f"{name} {VERSION} on {REPLICA} serves port {server.server_address[1]}", flush=True)
+    log(f"{name} {VERSION} on {REPLICA} serves port {server.server_address[1]}")
     server.serve_forever(poll_interval=0.05)
     server.finish()
     return 0

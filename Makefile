@@ -1,0 +1,57 @@
+# Everything a person types in this repository. `make` alone lists it.
+
+BIN := .venv/bin
+COMPOSE := docker compose --progress quiet -f compose/bookinfo.yaml
+SCRIPTS := scripts/setup scripts/engine scripts/image scripts/lib.sh .ci/run agents/install
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-ready check format golden bench clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## install what is missing, start the demo application and the mesh beside it, take a tour
+	@scripts/setup host engine venv
+	@scripts/image demo
+	@echo "· starting Bookinfo (compose/bookinfo.yaml)" >&2
+	@$(COMPOSE) up -d
+	@$(BIN)/meshlite up -d -p bookinfo
+	@$(BIN)/meshlite demo
+
+demo-down: ## end the demo and leave the host as it was
+	@if [ -x $(BIN)/meshlite ]; then $(BIN)/meshlite down; fi
+	@if docker info >/dev/null 2>&1; then echo "· removing Bookinfo" >&2; $(COMPOSE) down -v; fi
+	@scripts/engine release
+
+test: test-ready ## install what tests need and run all of them, real parts included (ARGS="-k name" to choose)
+	@$(BIN)/pytest $(ARGS)
+
+test-ready:
+	@scripts/setup host engine test
+	@scripts/image demo test
+
+check: ## lint, types, import contract, shell scripts
+	@scripts/setup check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	shellcheck $(SCRIPTS)
+
+format: ## let ruff put the code in order
+	@scripts/setup check
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+golden: ## write the golden files of the translation anew
+	@scripts/setup check
+	$(BIN)/pytest -q tests/translate --update-golden
+
+bench: ## measure what the performance page is made from
+	@scripts/setup host engine bench
+	@scripts/image demo test
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove what was made inside this folder
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/out tests/out
+	find . -name __pycache__ -prune -exec rm -rf {} +
