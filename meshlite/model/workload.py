@@ -68,6 +68,8 @@ class NetworkNamespace(Frozen):
     key: str
     path: str = Field(description="a file to open or bind-mount, e.g. /proc/<pid>/ns/net")
     pid: int = 0
+    joined: bool = Field(default=False, description="another container's; that one's identity counts")
+    ipv6: bool = Field(default=False, description="its loopback has ::1, so a listener can be opened there")
 
 
 class Found(Frozen):
@@ -76,3 +78,6 @@ class Found(Frozen):
     workload: Workload
     namespace: NetworkNamespace | None = Field(default=None, description="None: cannot be captured here")
     hosts_file: str = Field(default="", description="the file that is its /etc/hosts, seen from the host")
+    project: str = Field(default="", description="the Compose project it belongs to")
+    enable: bool | None = Field(default=None, description="its own word on membership; None: as its project")
+    bound: dict[int, str] = Field(default={}, description="ports listened on at one of its own addresses only")
