@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from meshlite.model.mesh import NodeRecord, Resource, Service
+from meshlite.model.mesh import NodeRecord, Problem, Resource, Service
 from meshlite.model.workload import Frozen, Port, Workload
 from meshlite.model.workload import Health as HealthState
 
@@ -164,9 +164,13 @@ class Report(Frozen):
 
 
 class Lease(Frozen):
-    """The answer to a report: send the next one well before `seconds` have passed, also without a change."""
+    """The answer to a report: send the next one well before `seconds` have passed, also without a change.
+
+    `refused`: workloads that were left out (by id), and why; the rest of the report counts.
+    """
 
     seconds: float
+    refused: tuple[Problem, ...] = ()
     snapshot: str = Field(description="version of the snapshot that contains the report")
 
 
@@ -254,6 +258,7 @@ class Document(Frozen):
 
     resource: Resource
     location: str = Field(default="", description="file:line of the document")
+    lines: dict[str, int] = Field(default={}, description="field path, as in Rejection.field -> its line")
 
 
 class ApplyRequest(Frozen):
@@ -261,6 +266,7 @@ class ApplyRequest(Frozen):
 
     documents: tuple[Document, ...]
     dry_run: bool = False
+    allow_missing_hosts: bool = Field(default=False, description="take hosts and subsets that nobody has (yet)")
 
 
 class Applied(Frozen):
