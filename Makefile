@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 COMPOSE := docker compose --progress quiet -f compose/bookinfo.yaml
-SCRIPTS := scripts/setup scripts/engine scripts/image scripts/lib.sh .ci/run agents/install
+SCRIPTS := $(filter-out %.py,$(wildcard scripts/*)) .ci/run agents/install $(addprefix agents/vagrant/,compose vm join)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test test-ready check format golden bench clean
