@@ -1,1 +1,1 @@
-"""The command line: verbs that talk to the server’s API. No logic of the mesh lives here."""
+"""The command line: one file per family of verbs, each thin over the server's and the local agent's API."""

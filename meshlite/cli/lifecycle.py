@@ -1,0 +1,168 @@
+"""Starting and ending server and agent on this host: detached processes, or systemd's units where installed.
+
+The units are used only for settings that they see too: not with --config, not with MESHLITE_* variables.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from meshlite.cli import processes
+from meshlite.cli.client import Client
+from meshlite.cli.failure import Failure, Unreachable
+from meshlite.cli.settings import agent_of, server_of
+from meshlite.config import Settings
+
+Name = Literal["server", "agent"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Server or agent of this host: how it is started, asked and ended."""
+
+    name: Name
+    client: Client
+    probe: str
+    pid_file: Path
+    log: Path
+    arguments: tuple[str, ...] = ()
+    config: Path | None = None
+
+    @property
+    def unit(self) -> str:
+        return f"meshlite-{self.name}.service"
+
+    @property
+    def command(self) -> list[str]:
+        config = ["--config", str(self.config.resolve())] if self.config else []
+        return [sys.executable, "-m", "meshlite", *config, self.name, *self.arguments]
+
+    def by_unit(self) -> bool:
+        return not self.config and not self.arguments and has_unit(self.unit)
+
+
+def server_part(settings: Settings, config: Path | None) -> Part:
+    return _part("server", server_of(settings), "/v1/health", settings, config, ())
+
+
+def agent_part(settings: Settings, config: Path | None, hook: bool = True) -> Part:
+    arguments = () if hook else ("--no-hook",)
+    return _part("agent", agent_of(settings), "/v1/status", settings, config, arguments)
+
+
+def _part(
+    name: Name,
+    client: Client,
+    probe: str,
+    settings: Settings,
+    config: Path | None,
+    arguments: tuple[str, ...],
+) -> Part:
+    paths = settings.paths
+    return Part(
+        name, client, probe, paths.run / f"{name}.pid", paths.state / "log" / f"{name}.log", arguments, config
+    )
+
+
+def ask(part: Part) -> dict[str, Any] | None:
+    """The part's own account of itself; None while nobody answers."""
+    try:
+        answer: dict[str, Any] = part.client.get(part.probe, timeout=2.0)
+    except Unreachable:
+        return None
+    return answer
+
+
+def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
+    """Have the part run in `version` and answer; says what was done for that. Failure shows its log."""
+    answer = ask(part)
+    if answer and answer.get("version") == version:
+        return "was running"
+    done = f"replaced {answer['version']}" if answer else "started"
+    if answer:
+        end(part)
+    offset = part.log.stat().st_size if part.log.exists() else 0
+    alive = launch(part)
+    if not wait_until(lambda: ask(part) is not None or not alive(), seconds) or ask(part) is None:
+        why = log_tail(part, offset) or f"nothing in its log ({part.log})"
+        raise Failure(
+            f"the {part.name} did not start", where=str(part.log), why=why, next_step="meshlite doctor"
+        )
+    return done
+
+
+def launch(part: Part) -> Callable[[], bool]:
+    """Start the part and return a question: does it still run; a mute process is ended first."""
+    if part.by_unit():
+        systemctl("start", part.unit)
+        return lambda: systemctl("is-failed", part.unit, check=False) != 0
+    if mute := processes.recorded(part.pid_file):
+        processes.stop(mute, grace=5.0)
+    child = processes.start(part.command, part.log, os.environ)
+    return lambda: child.poll() is None
+
+
+def end(part: Part, grace: float = 10.0) -> bool:
+    """Stop the part, whoever started it. False if it was not running."""
+    if part.by_unit() and systemctl("is-active", part.unit, check=False) == 0:
+        systemctl("stop", part.unit)
+        return True
+    process = processes.recorded(part.pid_file)
+    return bool(process) and processes.stop(process, grace) if process else False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
+    """Ask again and again until `condition` holds; False if it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def log_tail(part: Part, offset: int, lines: int = 5) -> str:
+    """The last lines that the part wrote to its log after `offset`."""
+    try:
+        with part.log.open("rb") as log:
+            log.seek(offset)
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def has_unit(unit: str) -> bool:
+    """Whether systemd runs this host and knows `unit`, and the environment asks for no other settings."""
+    if not Path("/run/systemd/system").is_dir() or any(name.startswith("MESHLITE_") for name in os.environ):
+        return False
+    return systemctl("cat", unit, check=False) == 0
+
+
+def systemctl(verb: str, unit: str, check: bool = True) -> int:
+    """Run systemctl and return its exit code; Failure with its words if it fails and `check` is set."""
+    try:
+        done = subprocess.run(["systemctl", verb, unit], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failure(f"systemctl {verb} {unit} did not work", why=str(error)) from error
+    if check and done.returncode:
+        raise Failure(
+            f"systemctl {verb} {unit} failed", why=done.stderr.strip(), next_step=f"journalctl -u {unit}"
+        )
+    return done.returncode
+
+
+def need_root(verb: str) -> None:
+    """Raise Failure for anybody but root, saying what root is needed for."""
+    if os.geteuid() != 0:
+        raise Failure(
+            f"meshlite {verb} needs root",
+            why="it enters the containers' network namespaces and starts the node proxy",
+            next_step=f"sudo meshlite {verb} …",
+        )

@@ -1,0 +1,117 @@
+"""Processes of this host that outlive the command: start detached, recognise again, end the right one.
+
+A pid file holds "<pid> <start time>": a pid alone may have been given to somebody else since. The start time
+is field 22 of /proc/<pid>/stat, in clock ticks since boot. Source: proc_pid_stat(5).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process for good: no other process has this pair."""
+
+    pid: int
+    started: int
+
+
+def of(pid: int) -> Process | None:
+    """The process that now has `pid`; None where there is none, or only its zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else Process(pid, int(fields[19]))
+
+
+def recorded(file: Path) -> Process | None:
+    """The process a pid file names, if it still runs."""
+    try:
+        pid, started = (int(part) for part in file.read_text().split())
+    except (OSError, ValueError):
+        return None
+    process = Process(pid, started)
+    return process if of(pid) == process else None
+
+
+@contextmanager
+def pid_file(file: Path) -> Iterator[None]:
+    """Name this process in `file` while the block runs. Raises RuntimeError if another one holds it."""
+    if other := recorded(file):
+        raise RuntimeError(f"it already runs with process id {other.pid} ({file})")
+    own = of(os.getpid())
+    assert own is not None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(f"{own.pid} {own.started}\n")
+    fresh.replace(file)
+    try:
+        yield
+    finally:
+        if recorded(file) == own:
+            file.unlink()
+
+
+def start(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a daemon: session of its own, no terminal, standard error and output appended to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=dict(environ),
+            start_new_session=True,
+        )
+
+
+def stop(process: Process, grace: float) -> bool:
+    """SIGTERM, and after `grace` seconds SIGKILL. False if it had ended by itself before."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if of(process.pid) != process:
+            return False
+        _signal(handle, signal.SIGTERM)
+        if not _ended(handle, grace):
+            _signal(handle, signal.SIGKILL)
+            _ended(handle, 5.0)
+        return True
+    finally:
+        os.close(handle)
+
+
+def wait(process: Process, seconds: float) -> bool:
+    """Whether the process ends within `seconds`."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return of(process.pid) != process or _ended(handle, seconds)
+    finally:
+        os.close(handle)
+
+
+def _ended(handle: int, seconds: float) -> bool:
+    """A pidfd becomes readable when its process ends, also while nobody has collected it yet."""
+    return bool(select.select([handle], [], [], seconds)[0])
+
+
+def _signal(handle: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, number)

@@ -1,0 +1,127 @@
+"""`meshlite describe`: one service, with all that decides what happens to its traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from meshlite.cli.failure import Failure
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.settings import server_of, settings_of
+
+ORIGINS = {
+    "label": "the container's label meshlite.ports",
+    "resource": "a resource's port name",
+    "image": "what is known of the image",
+    "exposed": "EXPOSE or the Compose file",
+    "listening": "what the process listens on",
+}
+MODES = {
+    "STRICT": "only mesh identities get in",
+    "PERMISSIVE": "mesh identities and plain connections get in",
+    "DISABLE": "mesh identities and plain connections get in",
+    "mixed": "differs between replicas or ports",
+}
+
+
+def complete_service(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of services for the shell's completion; silent while no mesh runs."""
+    try:
+        services = server_of(settings_of(ctx)).get("/v1/services", timeout=1.0)["services"]
+    except Failure:
+        return []
+    return [
+        CompletionItem(s["name"], help=s["namespace"]) for s in services if s["name"].startswith(incomplete)
+    ]
+
+
+@click.command(short_help="All about one service: names, ports, endpoints, rules.")
+@click.argument("service", shell_complete=complete_service)
+@click.option("-n", "--namespace", default="", help="Namespace, if the name is in several.")
+@output_option
+@click.pass_context
+def describe(ctx: click.Context, service: str, namespace: str, output: Output) -> None:
+    """Show one SERVICE (by any of its names): what it answers to, ports, endpoints, subsets, rules.
+
+    \b
+    meshlite describe reviews
+    JSON: the service as GET /v1/services has it.
+    """
+    server = server_of(settings_of(ctx))
+    found = server.get("/v1/services", namespace=namespace)["services"]
+    chosen = choose(found, service)
+    emit(chosen, output, lambda: _show(chosen))
+
+
+def choose(services: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The one service that answers to `name`; raises Failure for none and for several."""
+    matches = [s for s in services if name in (s["name"], s["fqdn"], *s["names"])]
+    if not matches:
+        near = ", ".join(sorted({s["name"] for s in services})[:12])
+        raise Failure(f"there is no service {name}", why=f"the mesh has: {near or 'none'}")
+    if len(matches) > 1:
+        places = ", ".join(s["namespace"] for s in matches)
+        raise Failure(
+            f"there are {len(matches)} services {name}", why=f"in {places}", next_step="add -n NAMESPACE"
+        )
+    return matches[0]
+
+
+def _show(service: dict[str, Any]) -> None:
+    head = click.style(f"{service['name']} in {service['namespace']}", bold=True)
+    click.echo(f"{head}  {service['address']}")
+    click.echo(f"  names  {', '.join(service['names'])}")
+    click.echo(f"  mTLS   {service['mode']}: {MODES[service['mode']]}")
+    _section("Ports", ("PORT", "PROTOCOL", "LEARNT FROM"), [_port(port) for port in service["ports"]])
+    headings = ("NAME", "VERSION", "NODE", "HEALTH", "CAPTURED")
+    _section("Endpoints", headings, [_endpoint(endpoint) for endpoint in service["endpoints"]])
+    subsets = [_subset(subset) for subset in service["subsets"]]
+    if subsets:
+        _section("Subsets", ("NAME", "LABELS", "READY"), subsets)
+    if service["resources"]:
+        _section("Shaped by", ("KIND", "NAMESPACE", "NAME"), [_key(key) for key in service["resources"]])
+    for problem in service["problems"]:
+        click.echo(click.style(f"problem: {problem}", fg=BAD))
+
+
+def _section(title: str, headings: Sequence[str], rows: list[Sequence[str]]) -> None:
+    click.echo()
+    click.echo(click.style(title, bold=True))
+    if rows:
+        columns(headings, rows)
+    else:
+        click.echo(click.style("none", fg=DIM))
+
+
+def _port(port: dict[str, Any]) -> Sequence[str]:
+    protocol = "found out from the first bytes" if port["protocol"] == "auto" else port["protocol"]
+    return (str(port["number"]), protocol, ORIGINS.get(port["origin"], port["origin"]))
+
+
+def _endpoint(endpoint: dict[str, Any]) -> Sequence[str]:
+    colour = GOOD if endpoint["health"] == "healthy" else WARN
+    captured = "yes" if endpoint["captured"] else paint(f"no: {endpoint['reason'] or 'not yet'}", WARN)
+    return (
+        plain(endpoint["name"]),
+        plain(endpoint["version"] or "-"),
+        plain(endpoint["node"]),
+        paint(endpoint["health"], colour),
+        captured,
+    )
+
+
+def _subset(subset: dict[str, Any]) -> Sequence[str]:
+    labels = ", ".join(f"{key}={value}" for key, value in subset["labels"].items())
+    colour = GOOD if subset["ready"] else BAD
+    return (
+        plain(subset["name"]),
+        plain(labels or "all"),
+        paint(f"{subset['ready']}/{subset['total']}", colour),
+    )
+
+
+def _key(key: str) -> Sequence[str]:
+    return tuple(plain(part) for part in key.split("/", 2))

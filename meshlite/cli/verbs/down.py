@@ -1,0 +1,121 @@
+"""`meshlite down`: take a project out of the mesh; with the last, stop everything and restore the host."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from meshlite.cli import engine as engines
+from meshlite.cli import processes
+from meshlite.cli.failure import Failure
+from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part, wait_until
+from meshlite.cli.output import note
+from meshlite.cli.progress import step
+from meshlite.cli.projects import project_option, put, remaining
+from meshlite.cli.settings import agent_of, settings_of
+from meshlite.config import Settings
+
+LEAVE_SECONDS = 60.0
+
+
+@click.command(short_help="Take a project out; with the last one, stop everything.")
+@project_option
+@click.option("--all", "everything", is_flag=True, help="All projects: stop everything on this host.")
+@click.option("--purge", is_flag=True, help="Also delete the state: resources, certificates, logs.")
+@click.pass_context
+def down(ctx: click.Context, projects: tuple[str, ...], everything: bool, purge: bool) -> None:
+    """Take a Compose project out of the mesh; its containers keep running, without the mesh.
+
+    With the last project everything stops and the host is as it was before: rules, links, hosts files,
+    daemon.json, processes, sockets. Works too when server or agent are dead. Resources and certificates stay
+    for the next `up`, unless --purge is given.
+
+    \b
+    sudo meshlite down
+    sudo meshlite down --all --purge
+    """
+    need_root("down")
+    settings = settings_of(ctx)
+    take_down(settings, ctx.find_root().obj, projects, everything, purge)
+
+
+def take_down(
+    settings: Settings, config: Path | None, projects: Sequence[str], everything: bool, purge: bool = False
+) -> None:
+    """Leave the projects; stop all parts if none remains."""
+    staying = () if everything else remaining(settings, projects)
+    if staying and purge:
+        why = f"still in the mesh: {', '.join(staying)}"
+        raise Failure("the state cannot be deleted", why=why, next_step="add --all to take all projects out")
+    if staying:
+        leave_some(settings, staying)
+        return
+    stop_everything(settings, config)
+    if purge:
+        with step("state deleted"):
+            shutil.rmtree(settings.paths.state, ignore_errors=True)
+
+
+def leave_some(settings: Settings, staying: Sequence[str]) -> None:
+    """Tell the server which projects stay, and wait until the agent has let go of the others."""
+    agent, engine = agent_of(settings), engines.engine_of(settings.paths.docker_socket)
+    with step("project leaves") as current:
+        put(settings, staying, everything=False)
+
+        def left() -> bool:
+            held = {w["id"][:12] for w in agent.get("/v1/status")["workloads"] if w["captured"]}
+            return held <= {c.short_id for c in engines.meant(engines.running(engine), staying, False)}
+
+        if not wait_until(left, LEAVE_SECONDS, pause=0.1):
+            raise Failure(
+                "the project has not left yet", next_step="meshlite status shows what is still held"
+            )
+        current.detail = f"still in the mesh: {', '.join(staying)}"
+
+
+def stop_everything(settings: Settings, config: Path | None) -> None:
+    """Every container out, every process ended, every trace removed; each step also where parts are dead."""
+    server, agent = server_part(settings, config), agent_part(settings, config)
+    if ask(agent) is not None:
+        with step("agent leaves"):
+            _let_agent_leave(settings)
+    with step("agent stopped"):
+        end(agent)
+    with step("leftovers swept") as current:
+        removed = _sweep(settings)
+        current.detail = f"{len(removed)} removed" if removed else "none"
+    for text in removed:
+        note(f"  removed {text}")
+    with step("server stopped"):
+        # So that the next `up` begins with the projects it is told.
+        with suppress(Failure):
+            put(settings, (), everything=False)
+        end(server)
+    shutil.rmtree(settings.paths.run, ignore_errors=True)
+    if settings.paths.run.exists():
+        where = str(settings.paths.run)
+        raise Failure(
+            "the run folder is still in use", where=where, next_step="meshlite doctor shows by what"
+        )
+
+
+def _let_agent_leave(settings: Settings) -> None:
+    """The agent takes back what it did and ends; one that does not manage it in time is left to the sweep."""
+    process = processes.recorded(settings.paths.run / "agent.pid")
+    try:
+        agent_of(settings).call("POST", "/v1/shutdown", {"leave": True}, timeout=LEAVE_SECONDS)
+    except Failure as failure:
+        note(f"  {failure.message}; going on without it")
+        return
+    if process and not processes.wait(process, LEAVE_SECONDS):
+        note("  the agent does not come to an end; going on without it")
+
+
+def _sweep(settings: Settings) -> list[str]:
+    from meshlite.agent.sweep import sweep
+
+    return list(sweep(settings))

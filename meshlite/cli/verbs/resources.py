@@ -1,0 +1,255 @@
+"""`meshlite apply`, `delete`, `validate`: resources from YAML files, by name, and offline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meshlite.cli.client import Client
+from meshlite.cli.failure import Failure
+from meshlite.cli.output import GOOD, WARN, F, Output, emit, note, output_option
+from meshlite.cli.settings import server_of, settings_of
+
+if TYPE_CHECKING:
+    from meshlite.model.documents import Reading
+
+YAML_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def file_option(required: bool) -> Callable[[F], F]:
+    """`-f FILE|DIR|-`, any number of times."""
+    return click.option(
+        "-f",
+        "--filename",
+        "sources",
+        multiple=True,
+        required=required,
+        type=click.Path(exists=True, allow_dash=True),
+        help="YAML file, folder of them, or - for standard input; may be repeated.",
+    )
+
+
+namespace_option = click.option(
+    "-n", "--namespace", default="", help="Namespace of documents that name none [default: the only project]."
+)
+
+
+@click.command(short_help="Create or change resources from YAML.")
+@file_option(required=True)
+@namespace_option
+@click.option("--dry-run", is_flag=True, help="Let the server check everything and change nothing.")
+@click.option("--allow-missing-hosts", is_flag=True, help="Accept hosts and subsets that do not exist (yet).")
+@output_option
+@click.pass_context
+def apply(
+    ctx: click.Context,
+    sources: tuple[str, ...],
+    namespace: str,
+    dry_run: bool,
+    allow_missing_hosts: bool,
+    output: Output,
+) -> None:
+    """Create or change resources from YAML: all of them, or none if one is refused.
+
+    \b
+    meshlite apply -f canary.yaml
+    JSON: {"applied": [{"key", "action": created|configured|unchanged, "generation", "warnings"}]}
+    """
+    server = server_of(settings_of(ctx))
+    texts = list(_texts(sources))
+    reading = _read(texts, namespace)
+    if _unnamed(reading):
+        reading = _read(texts, only_project(server))
+    _refuse([*reading.rejections, *_invalid(reading)])
+    body = {
+        "documents": [document.model_dump(mode="json") for document in reading.documents],
+        "dry_run": dry_run,
+    }
+    if allow_missing_hosts:
+        body["allow_missing_hosts"] = True
+    answer = server.call("POST", "/v1/resources", body, accept=(422,))
+    _refuse(_rejections(answer.body.get("rejected", [])))
+    for warning in reading.warnings:
+        note(f"warning: {warning}")
+    emit(answer.body, output, lambda: _show_applied(answer.body["applied"], dry_run))
+
+
+@click.command(short_help="Delete resources by name or by file.")
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+@file_option(required=False)
+@namespace_option
+@click.option("--ignore-missing", is_flag=True, help="It is fine if there is no such resource.")
+@click.pass_context
+def delete(
+    ctx: click.Context,
+    kind: str | None,
+    name: str | None,
+    sources: tuple[str, ...],
+    namespace: str,
+    ignore_missing: bool,
+) -> None:
+    """Delete resources: one by KIND and NAME, or all that files name.
+
+    \b
+    meshlite delete vs reviews
+    meshlite delete -f canary.yaml
+    """
+    if bool(sources) == bool(kind and name) or (kind and not name):
+        raise click.UsageError("name either KIND and NAME, or files with -f")
+    server = server_of(settings_of(ctx))
+    for target in _targets(server, kind, name, sources, namespace):
+        answer = server.call("DELETE", f"/v1/resources/{target}", accept=(404,))
+        if answer.status == 404 and not ignore_missing:
+            raise Failure(f"there is no {target}", next_step="meshlite get all shows what there is")
+        click.echo(f"{target} {'was not there' if answer.status == 404 else 'deleted'}")
+
+
+@click.command(short_help="Check YAML without a mesh; nothing is applied.")
+@file_option(required=True)
+@namespace_option
+@output_option
+def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
+    """Check YAML as `apply` would, without a server: form, fields, types, and Istio's rules.
+
+    Whether hosts and subsets exist is known to the server only: apply --dry-run checks that too.
+
+    \b
+    JSON: {"valid": bool, "resources": [key], "warnings": [text],
+           "rejected": [{"resource", "where", "field", "reason"}]}
+    """
+    reading = _read(list(_texts(sources)), namespace or "default")
+    rejected = [*reading.rejections, *_invalid(reading)]
+    warnings = [*reading.warnings, *_warnings(reading)]
+    value = {
+        "valid": not rejected,
+        "resources": [document.resource.key for document in reading.documents],
+        "rejected": [rejection.model_dump() for rejection in rejected],
+        "warnings": warnings,
+    }
+    emit(value, output, lambda: _show_validated(value))
+    _refuse(rejected)
+
+
+def only_project(server: Client) -> str:
+    """The namespace that is meant where none is named: the meshed project, if there is exactly one."""
+    nodes = server.get("/v1/nodes")["nodes"]
+    projects = sorted({project for node in nodes for project in node["record"]["projects"]})
+    if len(projects) == 1:
+        return str(projects[0])
+    why = (
+        f"several projects are in the mesh: {', '.join(projects)}"
+        if projects
+        else "no project is in the mesh"
+    )
+    raise Failure(
+        "a document names no namespace",
+        why=why,
+        next_step="say which: -n NAMESPACE, or metadata.namespace in the file",
+    )
+
+
+def _texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(text, name for messages) of every source; folders give their YAML files in order of name."""
+    for source in sources:
+        if source == "-":
+            yield sys.stdin.read(), "-"
+            continue
+        path = Path(source)
+        files = sorted(p for p in path.iterdir() if p.suffix in YAML_SUFFIXES) if path.is_dir() else [path]
+        if not files:
+            raise Failure(
+                f"nothing to read in {path}", why=f"no file there ends in {', '.join(YAML_SUFFIXES)}"
+            )
+        for file in files:
+            try:
+                yield file.read_text(), str(file)
+            except UnicodeDecodeError as error:
+                raise Failure(f"{file} is not text", why=str(error)) from error
+
+
+def _read(texts: Iterable[tuple[str, str]], namespace: str) -> Reading:
+    from meshlite.model.documents import Reading, read
+
+    readings = [read(text, file, namespace) for text, file in texts]
+    return Reading(
+        tuple(document for reading in readings for document in reading.documents),
+        tuple(rejection for reading in readings for rejection in reading.rejections),
+        tuple(warning for reading in readings for warning in reading.warnings),
+    )
+
+
+def _unnamed(reading: Reading) -> bool:
+    return any(not document.resource.namespace for document in reading.documents)
+
+
+def _invalid(reading: Reading) -> list[Any]:
+    from meshlite.model.validate import validate as check
+
+    return [rejection for document in reading.documents for rejection in check(document).rejections]
+
+
+def _warnings(reading: Reading) -> list[str]:
+    from meshlite.model.validate import validate as check
+
+    return [warning for document in reading.documents for warning in check(document).warnings]
+
+
+def _rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
+    from meshlite.model.wire import Rejection
+
+    return [Rejection.model_validate(row) for row in rows]
+
+
+def _refuse(rejections: list[Any]) -> None:
+    """End the verb with one line for each rejection: file:line: field: reason."""
+    if not rejections:
+        return
+    for rejection in rejections:
+        parts = (rejection.where, rejection.resource, rejection.field, rejection.reason)
+        note(": ".join(part for part in parts if part))
+    count = "1 error" if len(rejections) == 1 else f"{len(rejections)} errors"
+    raise Failure(
+        f"{count}; nothing was applied", next_step="correct the lines above and run the command again"
+    )
+
+
+def _targets(
+    server: Client, kind: str | None, name: str | None, sources: tuple[str, ...], namespace: str
+) -> list[str]:
+    """Keys (kind/namespace/name) to delete; files last to first, so that users go before what they use."""
+    if kind and name:
+        from meshlite.model.kinds import find
+
+        known = find(kind)
+        if known is None:
+            raise Failure(f"there is no kind {kind}", next_step="kinds are Istio's: vs, dr, pa, …")
+        return [f"{known.name}/{namespace or only_project(server)}/{name}"]
+    texts = list(_texts(sources))
+    reading = _read(texts, namespace)
+    if _unnamed(reading):
+        reading = _read(texts, only_project(server))
+    _refuse(list(reading.rejections))
+    return [document.resource.key for document in reversed(reading.documents)]
+
+
+def _show_applied(applied: list[dict[str, Any]], dry_run: bool) -> None:
+    for row in applied:
+        suffix = " (dry run)" if dry_run else ""
+        colour = None if row["action"] == "unchanged" else GOOD
+        click.echo(f"{row['key']} {click.style(row['action'], fg=colour)}{suffix}")
+        for warning in row["warnings"]:
+            note(click.style(f"warning: {row['key']}: {warning}", fg=WARN))
+
+
+def _show_validated(value: dict[str, Any]) -> None:
+    for warning in value["warnings"]:
+        note(click.style(f"warning: {warning}", fg=WARN))
+    if value["valid"]:
+        click.echo(
+            f"{len(value['resources'])} valid: {', '.join(value['resources']) or 'no resource of the mesh'}"
+        )

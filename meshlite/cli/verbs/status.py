@@ -1,0 +1,170 @@
+"""`meshlite status`: is everything well, and if not, what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from meshlite.cli.client import Client
+from meshlite.cli.failure import Failure
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.settings import agent_of, server_of, settings_of
+
+Document = dict[str, Any]
+
+
+@click.command(short_help="Health of the mesh at a glance.")
+@output_option
+@click.pass_context
+def status(ctx: click.Context, output: Output) -> None:
+    """Show the health of server, agent and node proxy, services with ready endpoints, and what is wrong.
+
+    Exit code 1 if a part is down. Problems of single resources or containers are shown and do not fail.
+
+    \b
+    JSON: {"healthy", "node", "projects", "everything",
+           "parts": [{"name", "state", "healthy", "version", "detail"}],
+           "services": [{"namespace", "name", "address", "ready", "total", "mode"}],
+           "uncaptured": [{"namespace", "name", "node", "reason"}],
+           "problems": [{"resource", "reason"}]}
+    """
+    settings = settings_of(ctx)
+    server, agent = server_of(settings), agent_of(settings)
+    health, services = _ask(server, "/v1/health"), _ask(server, "/v1/services")
+    nodes, local = _ask(server, "/v1/nodes"), _ask(agent, "/v1/status")
+    value = summary(settings.node, health, services, nodes, local)
+    emit(value, output, lambda: _show(value))
+    if not value["healthy"]:
+        down = [part for part in value["parts"] if not part["healthy"]]
+        raise Failure(
+            f"the mesh is not well: {', '.join(part['name'] for part in down)}",
+            why="; ".join(part["detail"] for part in down if part["detail"]),
+            next_step="meshlite up -d starts what is missing; meshlite doctor checks this host",
+        )
+
+
+def summary(node: str, health: Document, services: Document, nodes: Document, agent: Document) -> Document:
+    """The status document from the four answers; an answer {"unreachable": why} stands for a dead part."""
+    parts = [_server(health), _agent(agent), _proxy(agent.get("proxy", {}))]
+    rows = nodes.get("nodes", [])
+    record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), {})
+    views = services.get("services", [])
+    return {
+        "healthy": all(part["healthy"] for part in parts),
+        "node": agent.get("node", node),
+        "projects": list(record.get("projects", [])),
+        "everything": bool(record.get("everything")),
+        "parts": parts,
+        "services": [_service(view) for view in views],
+        "uncaptured": _uncaptured(views, agent),
+        "problems": _problems(views, rows, agent),
+    }
+
+
+def _ask(client: Client, path: str) -> Document:
+    try:
+        answer: Document = client.get(path, timeout=5.0)
+        return answer
+    except Failure as failure:
+        return {"unreachable": f"{failure.message} ({failure.where}: {failure.why})"}
+
+
+def _part(name: str, state: str, healthy: bool, version: str = "", detail: str = "") -> Document:
+    return {"name": name, "state": state, "healthy": healthy, "version": version, "detail": detail}
+
+
+def _server(health: Document) -> Document:
+    if why := health.get("unreachable"):
+        return _part("server", "down", False, detail=why)
+    return _part("server", health["status"], health["status"] == "ok", health["version"])
+
+
+def _agent(agent: Document) -> Document:
+    if why := agent.get("unreachable"):
+        return _part("agent", "down", False, detail=why)
+    link = agent["server"]
+    detail = (
+        ""
+        if link["connected"]
+        else f"works from its own copy; the server: {link.get('error') or 'not connected'}"
+    )
+    return _part(
+        "agent",
+        "connected" if link["connected"] else "cut off",
+        bool(link["connected"]),
+        agent["version"],
+        detail,
+    )
+
+
+def _proxy(proxy: Document) -> Document:
+    if not proxy:
+        return _part("proxy", "unknown", False, detail="the agent would know")
+    live = proxy["state"] == "running"
+    detail = proxy.get("error") or ("" if live else f"restarts: {proxy.get('restarts', 0)}")
+    return _part("proxy", proxy["state"], live, proxy.get("version", ""), detail)
+
+
+def _service(view: Document) -> Document:
+    ready = sum(endpoint["health"] == "healthy" for endpoint in view["endpoints"])
+    kept = {key: view[key] for key in ("namespace", "name", "address")}
+    return {**kept, "ready": ready, "total": len(view["endpoints"]), "mode": view["mode"]}
+
+
+def _uncaptured(views: list[Document], agent: Document) -> list[Document]:
+    """Workloads whose traffic does not pass the proxy, on all nodes; this one's also with the server down."""
+    found: dict[str, Document] = {}
+    for view in views:
+        for endpoint in view["endpoints"]:
+            if not endpoint["captured"]:
+                row = {key: endpoint[key] for key in ("name", "node", "reason")}
+                found[endpoint["workload"]] = {"namespace": view["namespace"], **row}
+    for workload in agent.get("workloads", []):
+        if not workload["captured"]:
+            row = {key: workload[key] for key in ("namespace", "name", "reason")}
+            found[workload["id"]] = {**row, "node": agent["node"]}
+    return [
+        {key: row[key] for key in ("namespace", "name", "node", "reason")}
+        for row in sorted(found.values(), key=lambda row: (row["namespace"], row["name"]))
+    ]
+
+
+def _problems(views: list[Document], nodes: list[Document], agent: Document) -> list[Document]:
+    """What translation, proxy and server complain about, each once."""
+    reports = [row["status"] for row in nodes if row.get("status")] + ([agent] if "problems" in agent else [])
+    said = [row for report in reports for key in ("problems", "rejected") for row in report.get(key, [])]
+    pairs = [(row["resource"], row["reason"]) for row in said]
+    pairs += [
+        (f"{view['name']}.{view['namespace']}", reason) for view in views for reason in view["problems"]
+    ]
+    return [{"resource": resource, "reason": reason} for resource, reason in dict.fromkeys(pairs)]
+
+
+def _show(value: Mapping[str, Any]) -> None:
+    columns(("PART", "STATE", "VERSION", "DETAIL"), [_part_cells(part) for part in value["parts"]])
+    projects = "all on this host" if value["everything"] else ", ".join(value["projects"]) or "none"
+    click.echo(f"\nprojects in the mesh on {value['node']}: {click.style(projects, bold=True)}")
+    if value["services"]:
+        click.echo()
+        cells = [_service_cells(service) for service in value["services"]]
+        columns(("NAMESPACE", "SERVICE", "ADDRESS", "READY", "MTLS"), cells)
+    if value["uncaptured"]:
+        click.echo(click.style("\nnot captured: their traffic does not pass the mesh", bold=True))
+        outside = [tuple(plain(cell or "-") for cell in row.values()) for row in value["uncaptured"]]
+        columns(("NAMESPACE", "NAME", "NODE", "REASON"), outside)
+    for problem in value["problems"]:
+        click.echo(click.style(f"\nproblem: {problem['resource']}: {problem['reason']}", fg=WARN))
+
+
+def _part_cells(part: Document) -> tuple[str, ...]:
+    state = paint(part["state"], GOOD if part["healthy"] else BAD)
+    return (part["name"], state, plain(part["version"] or "-"), paint(part["detail"], DIM))
+
+
+def _service_cells(service: Document) -> tuple[str, ...]:
+    ready, total = service["ready"], service["total"]
+    colour = GOOD if total and ready == total else WARN if ready else BAD
+    name = (plain(service["namespace"]), plain(service["name"]), plain(service["address"]))
+    return (*name, paint(f"{ready}/{total}", colour), service["mode"])

@@ -1,0 +1,80 @@
+"""`meshlite up`: server, agent and node proxy on this host, and a Compose project in the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from meshlite import __version__
+from meshlite.cli.failure import Failure
+from meshlite.cli.lifecycle import agent_part, ensure, need_root, server_part
+from meshlite.cli.output import note
+from meshlite.cli.progress import step
+from meshlite.cli.projects import current_project, join, project_option
+from meshlite.cli.readiness import wait_for_capture, wait_for_engine, wait_for_proxy
+from meshlite.cli.settings import server_of, settings_of
+from meshlite.config import Settings
+
+
+@click.command(short_help="Put a Compose project into the mesh; start what is needed.")
+@click.option("-d", "--detach", is_flag=True, help="Return when all is up; else show events until Ctrl-C.")
+@project_option
+@click.option(
+    "--all", "everything", is_flag=True, help="All containers of this host, whatever their project."
+)
+@click.option("--no-hook", is_flag=True, help="Capture by the engine's events; leaves daemon.json untouched.")
+@click.pass_context
+def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: bool, no_hook: bool) -> None:
+    """Put a Compose project into the mesh. Starts server, agent and node proxy where they do not run.
+
+    The Compose file stays as it is and containers keep running. Running it again changes nothing. Without -d
+    it stays and shows events; Ctrl-C then does what `meshlite down` does.
+
+    \b
+    cd my-compose-app && sudo meshlite up -d
+    sudo meshlite up -d -p shop -p billing
+    """
+    need_root("up")
+    settings = settings_of(ctx, hook=False if no_hook else None)
+    if settings.server:
+        why = f"the settings name a server elsewhere: {settings.server}"
+        raise Failure(
+            "up starts a mesh of this host", why=why, next_step="meshlite agent joins that server's mesh"
+        )
+    wanted = projects if projects or everything else (current_project(),)
+    start(settings, ctx.find_root().obj, wanted, everything)
+    if detach:
+        click.echo(next_steps(wanted, everything))
+        return
+    note("showing events; Ctrl-C takes the mesh down again")
+    from meshlite.cli.events import follow
+    from meshlite.cli.verbs.down import take_down
+
+    follow(server_of(settings))
+    take_down(settings, ctx.find_root().obj, wanted, everything)
+
+
+def start(settings: Settings, config: Path | None, projects: Sequence[str], everything: bool) -> None:
+    """All steps of `up`, each waiting until what it started really works."""
+    with step("Docker engine") as current:
+        current.detail = wait_for_engine(settings)
+    with step("server") as current:
+        current.detail = ensure(server_part(settings, config), __version__)
+    with step("projects") as current:
+        current.detail = join(settings, projects, everything)
+    with step("node agent") as current:
+        current.detail = ensure(agent_part(settings, config, settings.hook), __version__)
+    with step("node proxy") as current:
+        current.detail = wait_for_proxy(settings)
+    with step("containers") as current:
+        current.detail = wait_for_capture(settings, projects, everything)
+
+
+def next_steps(projects: Sequence[str], everything: bool) -> str:
+    """What to try next, for people."""
+    what = "every container of this host" if everything else ", ".join(projects)
+    return (
+        f"{what} is in the mesh. Next: meshlite status · meshlite describe SERVICE · meshlite apply -f FILE"
+    )
