@@ -1,4 +1,4 @@
-"""The base of every Istio message: reads protobuf's JSON mapping, refuses what it does not know, is frozen."""
+"""The base of every Istio message: reads protobuf's JSON mapping, refuses unknown fields, is frozen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def camel(name: str) -> str:
 
 
 class Message(BaseModel):
-    """Keys may be camelCase or snake_case, null means absent, and of each group in `oneofs` one may be set."""
+    """Keys may be camelCase or snake_case, null means absent; of each group in `oneofs` one may be set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=camel)
 

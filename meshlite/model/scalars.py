@@ -47,9 +47,7 @@ def read_duration(value: object) -> timedelta:
         raise refuse(f"{shown(value)} is negative")
     terms = list(_TERM.finditer(text))
     if text != "0" and (not terms or "".join(term.group() for term in terms) != text):
-        raise refuse(
-            f"{shown(value)} is not a duration: write a number and a unit, e.g. 5s, 1.5s, 250ms or 1h"
-        )
+        raise refuse(f"{shown(value)} is not a duration: write a number and a unit, e.g. 5s, 250ms or 1h30m")
     nanoseconds = sum(Fraction(term[1].rstrip(".")) * _UNITS[term[2]] for term in terms)
     if nanoseconds > _LONGEST:
         raise refuse(f"{shown(value)} is too long")
@@ -70,17 +68,23 @@ def _positive_duration(value: object) -> timedelta:
     return duration
 
 
-def _integer(low: int, high: int, what: str = "") -> Callable[[object], int]:
+def _whole(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise refuse(f"{shown(value)} is not a whole number")
+
+
+def _integer(low: int, high: int, what: str = "in range") -> Callable[[object], int]:
     """A reader of whole numbers from `low` to `high`; `"5"` and `5.0` are 5, as in proto JSON."""
 
     def read(value: object) -> int:
-        written = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value)
-        whole = isinstance(value, float) and value.is_integer()
-        if not (written or whole or (isinstance(value, int) and not isinstance(value, bool))):
-            raise refuse(f"{shown(value)} is not a whole number")
-        number = int(value)  # type: ignore[call-overload]
+        number = _whole(value)
         if not low <= number <= high:
-            raise refuse(f"{shown(value)} is not {what or 'in range'}: from {low} to {high}")
+            raise refuse(f"{shown(value)} is not {what}: from {low} to {high}")
         return number
 
     return read

@@ -204,7 +204,7 @@ class Subset(Frozen):
 class ServiceView(Frozen):
     """A service with what stands behind it and what shapes it.
 
-    `mode`: who may come in without a mesh identity: nobody (STRICT), anybody (PERMISSIVE, DISABLE), or
+    `mode`: who may come in without a mesh identity: nobody (STRICT), anybody (PERMISSIVE), or
     "mixed" where its replicas or ports differ. `resources`: keys of those that name or select it.
     """
 
@@ -216,7 +216,7 @@ class ServiceView(Frozen):
     ports: tuple[Port, ...]
     endpoints: tuple[Endpoint, ...]
     subsets: tuple[Subset, ...]
-    mode: Literal["STRICT", "PERMISSIVE", "DISABLE", "mixed"]
+    mode: Literal["STRICT", "PERMISSIVE", "mixed"]
     resources: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -300,11 +300,14 @@ class Resources(Frozen):
     resources: tuple[Resource, ...]
 
 
+Action = Literal["created", "configured", "deleted"]
+
+
 class Revision(Frozen):
     """One change of a resource: what it became, or for "deleted" what it was last."""
 
     time: _Time
-    action: Literal["created", "configured", "deleted"]
+    action: Action
     author: str = Field(description="who, e.g. uid 0 on the local socket")
     resource: Resource
 

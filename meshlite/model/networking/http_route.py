@@ -96,7 +96,7 @@ class HTTPRewrite(Message):
 
 
 class HTTPRetry(Message):
-    """`attempts` counts retries, not tries; 0 turns them off. `retry_on` is Envoy's comma list, or HTTP codes."""
+    """`attempts` counts retries, not tries; 0 turns them off. `retry_on`: conditions, by comma."""
 
     attempts: Count = 0
     per_try_timeout: PositiveDuration | None = None

@@ -65,7 +65,7 @@ class ConsistentHashLB(Message):
 
 
 class Distribute(Message):
-    """`from_` a locality (region/zone/subzone, may end in `*`) `to` localities with shares that sum to 100."""
+    """`from_` a locality (region/zone/subzone, may end in `*`) `to` others, with shares that sum to 100."""
 
     from_: str = ""
     to: dict[str, UInt32] = {}

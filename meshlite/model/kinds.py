@@ -1,0 +1,103 @@
+"""The table of Istio's kinds: what this version takes, what it refuses. Adding one is a model and a row.
+
+Source: https://istio.io/latest/docs/reference/config/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from meshlite.model.faults import Fault, suggest
+from meshlite.model.mesh import Resource
+from meshlite.model.message import Message
+from meshlite.model.networking.destination_rule import DestinationRule
+from meshlite.model.networking.virtual_service import VirtualService
+from meshlite.model.rules.destination_rule import destination_rule
+from meshlite.model.rules.peer_authentication import peer_authentication
+from meshlite.model.rules.virtual_service import virtual_service
+from meshlite.model.security.peer_authentication import PeerAuthentication
+
+Rules = Callable[[Any, Resource], Iterator[Fault]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`spec` is its model, `rules` are Istio's verdicts; without them the kind is known and refused."""
+
+    name: str
+    group: str
+    versions: tuple[str, ...]
+    plural: str
+    short: str = ""
+    spec: type[Message] | None = None
+    rules: Rules | None = None
+
+    @property
+    def api_version(self) -> str:
+        """The one to write."""
+        return f"{self.group}/{self.versions[0]}"
+
+
+NETWORKING = "networking.istio.io"
+SECURITY = "security.istio.io"
+EXTENSIONS = "extensions.istio.io"
+TELEMETRY = "telemetry.istio.io"
+_ALL = ("v1", "v1beta1", "v1alpha3")
+_TWO = ("v1", "v1beta1")
+
+KINDS: tuple[Kind, ...] = (
+    Kind("VirtualService", NETWORKING, _ALL, "virtualservices", "vs", VirtualService, virtual_service),
+    Kind("DestinationRule", NETWORKING, _ALL, "destinationrules", "dr", DestinationRule, destination_rule),
+    Kind(
+        "PeerAuthentication",
+        SECURITY,
+        _TWO,
+        "peerauthentications",
+        "pa",
+        PeerAuthentication,
+        peer_authentication,
+    ),
+    Kind("Gateway", NETWORKING, _ALL, "gateways", "gw"),
+    Kind("ServiceEntry", NETWORKING, _ALL, "serviceentries", "se"),
+    Kind("WorkloadEntry", NETWORKING, _ALL, "workloadentries", "we"),
+    Kind("WorkloadGroup", NETWORKING, _ALL, "workloadgroups", "wg"),
+    Kind("Sidecar", NETWORKING, _ALL, "sidecars"),
+    Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters"),
+    Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs"),
+    Kind("RequestAuthentication", SECURITY, _TWO, "requestauthentications", "ra"),
+    Kind("AuthorizationPolicy", SECURITY, _TWO, "authorizationpolicies", "ap"),
+    Kind("Telemetry", TELEMETRY, ("v1", "v1alpha1"), "telemetries", "telemetry"),
+    Kind("WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins"),
+    Kind("TrafficExtension", EXTENSIONS, ("v1alpha1",), "trafficextensions"),
+)
+
+SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec)
+
+
+def find(text: str) -> Kind | None:
+    """A kind by the name a person types: `VirtualService`, `virtualservices`, `vs`, in any case."""
+    word = text.lower()
+    return next((kind for kind in KINDS if word in (kind.name.lower(), kind.plural, kind.short)), None)
+
+
+def near(name: str) -> Kind | None:
+    """The kind that a misspelt `name` most likely means."""
+    found = get_close_matches(name, [kind.name for kind in KINDS], n=1, cutoff=0.85)
+    return find(found[0]) if found else None
+
+
+def named(api_version: str, name: str) -> Kind | str:
+    """The supported kind of a document, or why it is refused. For Istio's API groups and kinds."""
+    group, _, version = api_version.rpartition("/")
+    kind = next((kind for kind in KINDS if kind.name == name), None)
+    if kind is None:
+        hint = suggest(name, (known.name for known in KINDS))
+        return f"unknown kind {name} of {api_version}{hint}; supported kinds: {', '.join(SUPPORTED)}"
+    if group != kind.group or version not in kind.versions:
+        return f"{api_version} has no kind {name}: write apiVersion: {kind.api_version}"
+    if kind.spec is None:
+        return f"{name} is not supported by this version of meshlite; supported kinds: {', '.join(SUPPORTED)}"
+    return kind

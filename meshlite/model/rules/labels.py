@@ -1,0 +1,47 @@
+"""Labels, selectors and metadata, which every resource has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from meshlite.model.faults import Fault
+from meshlite.model.located import Path
+from meshlite.model.mesh import Resource
+from meshlite.model.rules import forms
+from meshlite.model.selector import WorkloadSelector
+
+_FORBIDDEN = ("istio.io/dry-run", "internal.istio.io/parents", "internal.istio.io/parent-namespace")
+
+
+def metadata(resource: Resource) -> Iterator[Fault]:
+    """Names, labels and annotations."""
+    at: Path = ("metadata",)
+    if reason := forms.object_name(resource.name):
+        yield Fault((*at, "name"), reason)
+    if reason := forms.namespace(resource.namespace):
+        yield Fault((*at, "namespace"), reason)
+    yield from labels(resource.labels, (*at, "labels"))
+    for key in resource.annotations:
+        if reason := forms.label_key(key):
+            yield Fault((*at, "annotations", key), reason.replace("label", "annotation"))
+        if key in _FORBIDDEN:
+            yield Fault((*at, "annotations", key), f"this annotation is not for a {resource.kind}: remove it")
+
+
+def labels(values: Mapping[str, str], at: Path) -> Iterator[Fault]:
+    for key, value in values.items():
+        if reason := forms.label_key(key) or forms.label_value(value):
+            yield Fault((*at, key), reason)
+
+
+def selector(chosen: WorkloadSelector | None, at: Path) -> Iterator[Fault]:
+    """Wildcards select nothing; a selector without labels is accepted and rarely meant."""
+    if chosen is None:
+        return
+    for key, value in chosen.match_labels.items():
+        if "*" in key or "*" in value:
+            yield Fault((*at, "matchLabels", key), "a selector takes no wildcard")
+        elif reason := forms.label_key(key) or forms.label_value(value):
+            yield Fault((*at, "matchLabels", key), reason)
+    if not chosen.match_labels:
+        yield Fault(at, "a selector without labels selects every workload", warning=True)

@@ -1,0 +1,135 @@
+"""What Istio has and this version does not: a table of fields. Nothing is ignored without a word.
+
+A row says where a field stands and what a user reads who sets it. Removing the row announces the feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from meshlite.model.faults import Fault
+from meshlite.model.located import Path
+from meshlite.model.message import Message
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A field that this version lacks. `path`: as in `fields_of`; `**.`: at any depth.
+
+    `refused`: doing without would send traffic elsewhere or protect it less. `warned`: the rest works.
+    `when`: for which values; by default for every one that is not empty.
+    """
+
+    kind: str
+    path: str
+    status: Literal["refused", "warned"]
+    sentence: str
+    when: Callable[[Any], bool] = bool
+    values: str = ""
+
+
+def _outside_mesh(gateways: tuple[str, ...]) -> bool:
+    return bool(gateways) and "mesh" not in gateways
+
+
+def _mesh_and_more(gateways: tuple[str, ...]) -> bool:
+    return "mesh" in gateways and len(gateways) > 1
+
+
+def _more_than_mesh(gateways: tuple[str, ...]) -> bool:
+    return any(name != "mesh" for name in gateways)
+
+
+def _absent(value: object) -> bool:
+    return not value
+
+
+def _is(*values: str) -> Callable[[object], bool]:
+    return lambda value: value in values
+
+
+_DELEGATION = "delegation between VirtualServices is not supported yet: write the routes into one of them"
+_GATEWAYS = "gateways are not supported yet: these routes would apply nowhere"
+_MESH_ONLY = "gateways are not supported yet: these routes apply within the mesh only"
+_CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
+_LOCALITY = "localities are not supported yet: endpoints are chosen wherever they are"
+_DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
+
+_VS = "VirtualService"
+_DR = "DestinationRule"
+_PA = "PeerAuthentication"
+
+GAPS: tuple[Gap, ...] = (
+    Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
+    Gap(_VS, "http[].delegate", "refused", _DELEGATION),
+    Gap(_VS, "gateways", "refused", _GATEWAYS, _outside_mesh, "without mesh"),
+    Gap(_VS, "gateways", "warned", _MESH_ONLY, _mesh_and_more, "mesh and others"),
+    Gap(_VS, "http[].match[].gateways", "warned", _MESH_ONLY, _more_than_mesh, "others than mesh"),
+    Gap(_VS, "http[].match[].statPrefix", "warned", "statistics per route are not supported yet"),
+    Gap(_VS, "tls", "refused", "TLS routes are not supported yet: TLS is passed on as it is"),
+    Gap(_VS, "tcp", "refused", "TCP routes are not supported yet: TCP goes to every endpoint alike"),
+    Gap(_DR, "workloadSelector", "refused", "rules for some clients only are not supported yet"),
+    Gap(_DR, "**.tunnel", "refused", "tunnels to a destination are not supported yet"),
+    Gap(_DR, "**.proxyProtocol", "refused", "the PROXY protocol is not supported yet"),
+    Gap(_DR, "**.loadBalancer.simple", "refused", "is not supported yet", _is("PASSTHROUGH"), "PASSTHROUGH"),
+    Gap(_DR, "**.loadBalancer.backendUtilization", "refused", "load reports are not supported yet"),
+    Gap(_DR, "**.localityLbSetting.distribute", "refused", _LOCALITY),
+    Gap(_DR, "**.localityLbSetting.failover", "refused", _LOCALITY),
+    Gap(_DR, "**.localityLbSetting.failoverPriority", "refused", _LOCALITY),
+    Gap(_DR, "**.localityLbSetting.enabled", "warned", _LOCALITY),
+    Gap(_DR, "**.zoneAwareLbSetting", "refused", _LOCALITY),
+    Gap(_DR, "**.tls.mode", "refused", _CLIENT_TLS, _is("SIMPLE", "MUTUAL"), "SIMPLE, MUTUAL"),
+    Gap(_DR, "**.tls.mode", "warned", "the mesh's own hops stay authenticated", _is("DISABLE"), "DISABLE"),
+    Gap(_DR, "**.tls.clientCertificate", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.privateKey", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.caCertificates", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.caCrl", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.credentialName", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.subjectAltNames", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.sni", "refused", _CLIENT_TLS),
+    Gap(_DR, "**.tls.insecureSkipVerify", "refused", _CLIENT_TLS),
+    Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
+)
+
+
+def gaps(kind: str, spec: Message) -> Iterator[Fault]:
+    """What `spec` sets that this version does not do, below `spec`."""
+    rows = [gap for gap in GAPS if gap.kind == kind]
+    for pattern, path, value in _set_fields(spec, "", ("spec",)):
+        for gap in rows:
+            if matches(gap, pattern) and gap.when(value):
+                yield Fault(path, gap.sentence, warning=gap.status == "warned")
+
+
+def matches(gap: Gap, pattern: str) -> bool:
+    bare = pattern.removesuffix("[]").removesuffix("{}")
+    if gap.path.startswith("**"):
+        return f".{bare}".endswith("." + gap.path.lstrip("*."))
+    return bare == gap.path
+
+
+def _set_fields(message: BaseModel, prefix: str, at: Path) -> Iterator[tuple[str, Path, Any]]:
+    """Fields that were given, and all of the top level, as (pattern, path, value)."""
+    for name, info in type(message).model_fields.items():
+        if prefix and name not in message.model_fields_set:
+            continue
+        alias, value = info.alias or name, getattr(message, name)
+        path = (*at, alias)
+        yield prefix + alias, path, value
+        if isinstance(value, BaseModel):
+            yield from _set_fields(value, f"{prefix}{alias}.", path)
+        elif isinstance(value, tuple):
+            for place, item in enumerate(value):
+                yield from _below(item, f"{prefix}{alias}[].", (*path, place))
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from _below(item, f"{prefix}{alias}{{}}.", (*path, str(key)))
+
+
+def _below(item: Any, prefix: str, at: Path) -> Iterator[tuple[str, Path, Any]]:
+    if isinstance(item, BaseModel):
+        yield from _set_fields(item, prefix, at)

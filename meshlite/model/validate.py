@@ -1,0 +1,68 @@
+"""Is a resource good? Types and fields, Istio's rules, and what this version lacks. Pure; needs no mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from meshlite.model.faults import Fault, faults_of, rejection
+from meshlite.model.kinds import Kind, named
+from meshlite.model.mesh import Resource
+from meshlite.model.message import Message
+from meshlite.model.rules.labels import metadata
+from meshlite.model.support import gaps
+from meshlite.model.wire import Document, Rejection
+
+Spec = TypeVar("Spec", bound=Message)
+
+
+class Verdict(NamedTuple):
+    """A resource may be applied when there are no rejections; warnings are `file:line: field: sentence`."""
+
+    warnings: tuple[str, ...]
+    rejections: tuple[Rejection, ...]
+
+
+def validate(document: Document) -> Verdict:
+    """Everything that is wrong with one resource by itself. Never raises."""
+    warnings: list[str] = []
+    rejections: list[Rejection] = []
+    for fault in faults(document.resource):
+        found = rejection(document, fault)
+        if fault.warning:
+            warnings.append(": ".join(part for part in (found.where, found.field, found.reason) if part))
+        else:
+            rejections.append(found)
+    return Verdict(tuple(warnings), tuple(rejections))
+
+
+def faults(resource: Resource) -> Iterator[Fault]:
+    """Istio's verdict first; if there is none, what this version lacks."""
+    kind = named(resource.api_version, resource.kind)
+    if not isinstance(kind, Kind):
+        yield Fault(("kind",), kind)
+        return
+    found = list(verdict(kind, resource))
+    yield from found
+    if kind.spec and not any(not fault.warning for fault in found):
+        yield from gaps(kind.name, kind.spec.model_validate(resource.spec))
+
+
+def verdict(kind: Kind, resource: Resource) -> Iterator[Fault]:
+    """What Istio itself would say about the resource."""
+    yield from metadata(resource)
+    if kind.spec is None or kind.rules is None:
+        return
+    try:
+        spec = kind.spec.model_validate(resource.spec)
+    except ValidationError as error:
+        yield from faults_of(error, kind.spec, ("spec",))
+        return
+    yield from kind.rules(spec, resource)
+
+
+def parse(resource: Resource, model: type[Spec]) -> Spec:
+    """The typed spec of a resource that passed `validate`; raises ValidationError for any other."""
+    return model.model_validate(resource.spec)
