@@ -61,7 +61,8 @@ def test_every_verb_has_the_help_the_list_shows(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nosuch"], ["get"], ["get", "vs", "-n", "a", "-A"], ["up", "--nosuch"], ["status", "-o", "xml"]]
+    "arguments",
+    [["nosuch"], ["get"], ["get", "vs", "-n", "a", "-A"], ["up", "--nosuch"], ["status", "-o", "xml"]],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     done = CliRunner().invoke(root, arguments)
@@ -95,7 +96,9 @@ def test_wrong_settings_name_file_and_key(text: str, reason: str, tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
-def test_the_unexpected_is_a_sentence_and_a_traceback_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unexpected_is_a_sentence_and_a_traceback_only_on_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @click.command("version")
     def broken() -> None:
         raise KeyError("x")

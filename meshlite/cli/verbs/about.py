@@ -58,7 +58,7 @@ def completion(shell: str | None) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from meshlite.cli.main import root
+    from meshlite.cli.main import COMPLETION_VARIABLE, root
 
     shell = shell or Path(os.environ.get("SHELL", "")).name
     cls = get_completion_class(shell) if shell in SHELLS else None
@@ -66,7 +66,7 @@ def completion(shell: str | None) -> None:
         raise Failure(
             f"no completion for {shell or 'an unknown shell'}", next_step=f"name one of: {', '.join(SHELLS)}"
         )
-    click.echo(cls(root, {}, "meshlite", "_MESHLITE_COMPLETE").source())
+    click.echo(cls(root, {}, "meshlite", COMPLETION_VARIABLE).source())
 
 
 def envoy_version() -> str:

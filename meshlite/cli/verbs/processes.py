@@ -35,8 +35,8 @@ def server(ctx: click.Context) -> None:
 )
 @click.option(
     "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the join token; needed once, for a server on another host.",
+    type=click.Path(path_type=Path),
+    help="File with the join token; needed once, for a server on another host, and may be gone later.",
 )
 @click.option(
     "--no-hook", is_flag=True, help="Capture containers by the engine's events, not by the runtime hook."
@@ -49,7 +49,7 @@ def agent(ctx: click.Context, server_url: str | None, token_file: Path | None, n
     and rules stay and traffic goes on; `meshlite down` is what takes them away.
     """
     settings = settings_of(ctx, server=server_url, hook=False if no_hook else None)
-    token = token_file.read_text().strip() if token_file else ""
+    token = token_file.read_text().strip() if token_file and token_file.exists() else ""
     with _process("agent", settings.paths.run / "agent.pid"):
         import asyncio
 

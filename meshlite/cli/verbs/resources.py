@@ -102,11 +102,14 @@ def delete(
     if bool(sources) == bool(kind and name) or (kind and not name):
         raise click.UsageError("name either KIND and NAME, or files with -f")
     server = server_of(settings_of(ctx))
-    for target in _targets(server, kind, name, sources, namespace):
-        answer = server.call("DELETE", f"/v1/resources/{target}", accept=(404,))
-        if answer.status == 404 and not ignore_missing:
-            raise Failure(f"there is no {target}", next_step="meshlite get all shows what there is")
-        click.echo(f"{target} {'was not there' if answer.status == 404 else 'deleted'}")
+    missing = []
+    for target in dict.fromkeys(_targets(server, kind, name, sources, namespace)):
+        if server.call("DELETE", f"/v1/resources/{target}", accept=(404,)).status == 404:
+            missing.append(target)
+        else:
+            click.echo(f"{target} deleted")
+    if missing and not ignore_missing:
+        raise Failure(f"there is no {', '.join(missing)}", next_step="meshlite get all shows what there is")
 
 
 @click.command(short_help="Check YAML without a mesh; nothing is applied.")
@@ -132,7 +135,7 @@ def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
         "warnings": warnings,
     }
     emit(value, output, lambda: _show_validated(value))
-    _refuse(rejected)
+    _refuse(rejected, "meshlite apply would refuse this")
 
 
 def only_project(server: Client) -> str:
@@ -205,7 +208,7 @@ def _rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
     return [Rejection.model_validate(row) for row in rows]
 
 
-def _refuse(rejections: list[Any]) -> None:
+def _refuse(rejections: list[Any], outcome: str = "nothing was applied") -> None:
     """End the verb with one line for each rejection: file:line: field: reason."""
     if not rejections:
         return
@@ -213,9 +216,7 @@ def _refuse(rejections: list[Any]) -> None:
         parts = (rejection.where, rejection.resource, rejection.field, rejection.reason)
         note(": ".join(part for part in parts if part))
     count = "1 error" if len(rejections) == 1 else f"{len(rejections)} errors"
-    raise Failure(
-        f"{count}; nothing was applied", next_step="correct the lines above and run the command again"
-    )
+    raise Failure(f"{count}; {outcome}", next_step="correct the lines above and run the command again")
 
 
 def _targets(
@@ -233,7 +234,7 @@ def _targets(
     reading = _read(texts, namespace)
     if _unnamed(reading):
         reading = _read(texts, only_project(server))
-    _refuse(list(reading.rejections))
+    _refuse(list(reading.rejections), "nothing was deleted")
     return [document.resource.key for document in reversed(reading.documents)]
 
 

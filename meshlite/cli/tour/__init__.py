@@ -1,0 +1,1 @@
+"""The tour that `meshlite demo` takes: real traffic through the mesh, and what came of it."""
