@@ -9,10 +9,10 @@ from meshlite.model.workload import Found
 
 
 class Source(Protocol):
-    """One kind of place that workloads run in. A new source is one file here and one row in the agent's list."""
+    """One kind of place that workloads run in: one file here and one row in the agent's list."""
 
     name: str
 
     def watch(self) -> AsyncIterator[tuple[Found, ...]]:
-        """The complete set at once and after each change, coalesced. Reconnects by itself; ends only when cancelled."""
+        """The complete set at once and after each change, coalesced. Reconnects by itself, never ends."""
         ...

@@ -1,0 +1,171 @@
+"""Attaches to network namespaces: mount, private link, rules, names. A restarted agent goes on with them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from meshlite.agent.capture import attached, hosts, links, namespaces, rules
+from meshlite.agent.capture.attached import Attached
+from meshlite.agent.capture.rules import Mode, Proxy
+from meshlite.agent.capture.run import CaptureError, Runner
+from meshlite.config import Settings
+from meshlite.model.workload import Found
+
+log = logging.getLogger(__name__)
+
+DRAINING = "draining"
+
+
+class Capture:
+    """All captured namespaces of this host. Calls for the same namespace wait for each other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._proxy = Proxy(settings.ports.outbound, settings.ports.inbound, settings.proxy_mark)
+        self._folder = settings.paths.namespaces
+        self._file = attached.file_of(settings)
+        self._link_network = settings.link_network
+        self._virtual_network = settings.virtual_network
+        self._runner = Runner()
+        self._held: dict[str, Attached] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def attached(self) -> Mapping[str, Attached]:
+        return MappingProxyType(self._held)
+
+    async def start(self) -> None:
+        """Protect the links, go on with what a former agent held, and clear away what no longer lives."""
+        await self._runner.nft(rules.host_rules(self._proxy))
+        present = namespaces.interfaces(rules.HOST_LINKS)
+        for item in attached.read(self._file):
+            if namespaces.inode(item.path) == item.namespace and item.interface in present:
+                self._held[item.key] = item
+        await self._clear_unknown(present)
+        self._save()
+
+    async def attach(self, found: Found) -> Attached:
+        """Mount the workload's namespace and give it a private link; no rules yet, so nothing changes for it.
+
+        A namespace that is attached already is returned as it is. Raises CaptureError.
+        """
+        namespace, workload = found.namespace, found.workload
+        if namespace is None:
+            raise CaptureError(f"{workload.name}: {workload.reason or 'has no network namespace of its own'}")
+        async with self._locks[namespace.key]:
+            if held := self._of_namespace(namespace.key):
+                return held
+            path = self._folder / workload.id
+            try:
+                namespaces.mount(namespace.path, path)
+            except OSError as error:
+                raise CaptureError(f"{workload.name}: its namespace cannot be mounted: {error}") from error
+            link = links.plan(workload.id, self._link_network, {item.link for item in self._held.values()})
+            item = Attached(
+                key=workload.id,
+                namespace=namespace.key,
+                pid=namespace.pid,
+                path=str(path),
+                link=link.address,
+                interface=link.interface,
+                hosts_file=found.hosts_file,
+                ipv6=namespace.ipv6,
+            )
+            self._held[item.key] = item
+            try:
+                await self._make_link(item, link)
+            except BaseException:
+                del self._held[item.key]
+                namespaces.unmount(path)
+                raise
+            self._save()
+            return item
+
+    async def set_mode(self, key: str, mode: Mode, bound: Mapping[int, str] | None = None) -> bool:
+        """Capture the namespace's traffic from now on; False where that is so already.
+
+        `bound`: ports of apps that listen on one address of their own. Call it once the listeners are open:
+        from here on a connection without one is refused.
+        """
+        text = rules.namespace_rules(rules.Capture(self._proxy, mode, bound or {}))
+        return await self._load(key, text, hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
+
+    async def write_names(self, key: str, entries: Mapping[str, Sequence[str]]) -> bool:
+        """Make `entries` (address -> names) the mesh's part of its hosts file; True where it changed."""
+        item = self._held[key]
+        return bool(item.hosts_file) and hosts.write(item.hosts_file, entries)
+
+    async def drain(self, key: str) -> None:
+        """It leaves the mesh and lives on: new connections go direct, captured ones live until they end."""
+        hosts.write(self._held[key].hosts_file, {})
+        if self._held[key].rules:
+            await self._load(key, rules.drain_rules(self._proxy), DRAINING)
+
+    async def detach(self, key: str) -> None:
+        """Rules, link, mount and names go; connections still captured break. Unknown keys are fine."""
+        item = self._held.get(key)
+        if item is None:
+            return
+        async with self._locks[item.namespace]:
+            hosts.write(item.hosts_file, {})
+            await self._release(Path(item.path))
+            self._held.pop(key, None)
+            self._save()
+
+    async def check(self) -> None:
+        """Put back what others took away since: the host's table, mounts of namespaces that live."""
+        if f"table inet {rules.TABLE}" not in await self._runner.run(["nft", "-t", "list", "tables", "inet"]):
+            log.warning("the host's rules for private links were gone; loading them again")
+            await self._runner.nft(rules.host_rules(self._proxy))
+        for item in self._held.values():
+            source = f"/proc/{item.pid}/ns/net"
+            if namespaces.inode(item.path) != item.namespace == namespaces.inode(source):
+                log.warning("mounting a namespace again that somebody unmounted: %s", item.path)
+                namespaces.mount(source, Path(item.path))
+
+    async def _release(self, path: Path) -> None:
+        """A namespace as it was before us; fine where it is gone already."""
+        await self._runner.inside(path, rules=rules.no_rules(), batch=links.removal_batch(), force=True)
+        namespaces.unmount(path)
+
+    def _of_namespace(self, inode: str) -> Attached | None:
+        return next((item for item in self._held.values() if item.namespace == inode), None)
+
+    async def _make_link(self, item: Attached, link: links.Link) -> None:
+        if namespaces.inode(item.path) != item.namespace:
+            raise CaptureError(f"{item.key}: its process ended meanwhile")
+        if namespaces.has_interface(item.pid, rules.LINK):
+            await self._runner.inside(Path(item.path), batch=links.removal_batch(), force=True)
+        batch = links.namespace_batch(link, f"/proc/{os.getpid()}/ns/net", self._virtual_network)
+        await self._runner.inside(Path(item.path), batch=batch)
+        await self._runner.ip(links.host_batch(link))
+
+    async def _load(self, key: str, text: str, digest: str) -> bool:
+        async with self._locks[self._held[key].namespace]:
+            item = self._held[key]
+            if item.rules == digest:
+                return False
+            await self._runner.inside(Path(item.path), rules=text)
+            self._held[key] = replace(item, rules=digest)
+            self._save()
+            return True
+
+    async def _clear_unknown(self, present: set[str]) -> None:
+        """Mounts and links that nobody holds."""
+        known = {item.path for item in self._held.values()}
+        for path in namespaces.mounted(self._folder):
+            if str(path) not in known:
+                await self._release(path)
+        stray = present - {item.interface for item in self._held.values()}
+        if stray:
+            await self._runner.run(["ip", "-force", "-batch", "-"], links.deletion_batch(stray), check=False)
+
+    def _save(self) -> None:
+        attached.write(self._file, self._held.values())
