@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -39,10 +39,16 @@ def test_help_lists_every_verb_and_imports_none() -> None:
 
 
 def test_help_is_quick() -> None:
+    """Processor time, which a busy machine hardly changes: no more than 150 ms."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     def seconds() -> float:
-        begun = time.perf_counter()
+        before = spent()
         assert meshlite("--help").returncode == 0
-        return time.perf_counter() - begun
+        return spent() - before
 
     assert min(seconds() for _ in range(5)) < 0.15
 

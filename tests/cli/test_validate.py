@@ -1,4 +1,4 @@
-"""`meshlite validate`: what is wrong with a file is said with file, line, field and reason, without a mesh."""
+"""`meshlite validate`: faults are told with file, line, field and reason, without a mesh."""
 
 from __future__ import annotations
 
