@@ -17,7 +17,7 @@ from meshlite.agent.capture.attached import Attached
 from meshlite.agent.capture.rules import Mode, Proxy
 from meshlite.agent.capture.run import CaptureError, Runner
 from meshlite.config import Settings
-from meshlite.model.workload import Found
+from meshlite.model.workload import Found, NetworkNamespace
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class Capture:
     """All captured namespaces of this host. Calls for the same namespace wait for each other."""
 
     def __init__(self, settings: Settings) -> None:
-        self._proxy = Proxy(settings.ports.outbound, settings.ports.inbound, settings.proxy_mark)
+        ports = settings.ports
+        self._proxy = Proxy(ports.outbound, ports.inbound, settings.proxy_mark, namespaces.own())
         self._folder = settings.paths.namespaces
         self._file = attached.file_of(settings)
         self._link_network = settings.link_network
@@ -51,40 +52,28 @@ class Capture:
         await self._clear_unknown(present)
         self._save()
 
-    async def attach(self, found: Found) -> Attached:
-        """Mount the workload's namespace and give it a private link; no rules yet, so nothing changes for it.
+    async def attach(self, found: Found, mode: Mode | None = None) -> Attached:
+        """Mount the workload's namespace and give it a private link. Raises CaptureError.
 
-        A namespace that is attached already is returned as it is. Raises CaptureError.
+        Nothing changes for the workload yet, except with a `mode`: then its rules are loaded in the same go,
+        as is right for one that does not run yet. What is attached already is returned as it is.
         """
-        namespace, workload = found.namespace, found.workload
-        if namespace is None:
-            raise CaptureError(f"{workload.name}: {workload.reason or 'has no network namespace of its own'}")
-        async with self._locks[namespace.key]:
-            if held := self._of_namespace(namespace.key):
-                return held
-            path = self._folder / workload.id
-            try:
-                namespaces.mount(namespace.path, path)
-            except OSError as error:
-                raise CaptureError(f"{workload.name}: its namespace cannot be mounted: {error}") from error
-            link = links.plan(workload.id, self._link_network, {item.link for item in self._held.values()})
-            item = Attached(
-                key=workload.id,
-                namespace=namespace.key,
-                pid=namespace.pid,
-                path=str(path),
-                link=link.address,
-                interface=link.interface,
-                hosts_file=found.hosts_file,
-                ipv6=namespace.ipv6,
+        if found.namespace is None:
+            raise CaptureError(
+                f"{found.workload.name}: {found.workload.reason or 'has no network namespace'}"
             )
-            self._held[item.key] = item
+        async with self._locks[found.namespace.key]:
+            if held := self._of_namespace(found.namespace.key):
+                return held
+            item = self._held[found.workload.id] = self._mount(found, found.namespace)
+            text, digest = self._rules(mode, found.bound) if mode else ("", "")
             try:
-                await self._make_link(item, link)
+                await self._make_link(item, text)
             except BaseException:
+                namespaces.unmount(Path(item.path))
                 del self._held[item.key]
-                namespaces.unmount(path)
                 raise
+            item = self._held[item.key] = replace(item, rules=digest)
             self._save()
             return item
 
@@ -94,8 +83,7 @@ class Capture:
         `bound`: ports of apps that listen on one address of their own. Call it once the listeners are open:
         from here on a connection without one is refused.
         """
-        text = rules.namespace_rules(rules.Capture(self._proxy, mode, bound or {}))
-        return await self._load(key, text, hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
+        return await self._load(key, *self._rules(mode, bound or {}))
 
     async def write_names(self, key: str, entries: Mapping[str, Sequence[str]]) -> bool:
         """Make `entries` (address -> names) the mesh's part of its hosts file; True where it changed."""
@@ -135,16 +123,42 @@ class Capture:
         await self._runner.inside(path, rules=rules.no_rules(), batch=links.removal_batch(), force=True)
         namespaces.unmount(path)
 
+    def _mount(self, found: Found, namespace: NetworkNamespace) -> Attached:
+        workload = found.workload
+        path = self._folder / workload.id
+        try:
+            namespaces.mount(namespace.path, path)
+        except OSError as error:
+            raise CaptureError(f"{workload.name}: its namespace cannot be mounted: {error}") from error
+        taken = {item.link for item in self._held.values()}
+        link = links.plan(workload.id, self._link_network, taken)
+        return Attached(
+            key=workload.id,
+            namespace=namespace.key,
+            pid=namespace.pid,
+            path=str(path),
+            link=link.address,
+            interface=link.interface,
+            hosts_file=found.hosts_file,
+            ipv6=namespace.ipv6,
+        )
+
     def _of_namespace(self, inode: str) -> Attached | None:
         return next((item for item in self._held.values() if item.namespace == inode), None)
 
-    async def _make_link(self, item: Attached, link: links.Link) -> None:
+    def _rules(self, mode: Mode, bound: Mapping[int, str]) -> tuple[str, str]:
+        """The text for nftables, and its digest."""
+        text = rules.namespace_rules(rules.Capture(self._proxy, mode, bound))
+        return text, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    async def _make_link(self, item: Attached, text: str) -> None:
         if namespaces.inode(item.path) != item.namespace:
             raise CaptureError(f"{item.key}: its process ended meanwhile")
         if namespaces.has_interface(item.pid, rules.LINK):
             await self._runner.inside(Path(item.path), batch=links.removal_batch(), force=True)
+        link = links.Link(item.interface, item.link, links.host_address(self._link_network))
         batch = links.namespace_batch(link, f"/proc/{os.getpid()}/ns/net", self._virtual_network)
-        await self._runner.inside(Path(item.path), batch=batch)
+        await self._runner.inside(Path(item.path), batch=batch, rules=text)
         await self._runner.ip(links.host_batch(link))
 
     async def _load(self, key: str, text: str, digest: str) -> bool:

@@ -5,7 +5,8 @@ Needs no state file and no agent: it looks at mounts, interfaces, tables and hos
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def look(settings: Settings, engine_root: Path = ENGINE_ROOT) -> Leftovers
         mounts=tuple(namespaces.mounted(settings.paths.namespaces)),
         interfaces=tuple(sorted(namespaces.interfaces(rules.HOST_LINKS))),
         host_table=_OUR_TABLE in await runner.run(["nft", "-t", "list", "tables", "inet"]),
-        namespaces=tuple([pid async for pid in _touched(runner)]),
+        namespaces=tuple([pid for pid in namespaces.by_process().values() if await _is_ours(runner, pid)]),
         hosts_files=tuple(_marked_hosts(settings, engine_root)),
     )
 
@@ -73,11 +74,18 @@ async def sweep(settings: Settings, engine_root: Path = ENGINE_ROOT) -> Leftover
     return found
 
 
-async def _touched(runner: Runner) -> AsyncIterator[int]:
-    for pid in namespaces.by_process().values():
-        command = ["nsenter", f"--net=/proc/{pid}/ns/net", "nft", "-t", "list", "tables", "inet"]
-        if namespaces.has_interface(pid, rules.LINK) or _OUR_TABLE in await runner.run(command, check=False):
-            yield pid
+async def _is_ours(runner: Runner, pid: int) -> bool:
+    """Whether the process's namespace has rules of this host, or a link that ends here.
+
+    Another host may run inside this one, in a container, and have a mesh of its own.
+    """
+    script = f"nft list table inet {rules.TABLE}; ip -oneline link show dev {rules.LINK}"
+    command = ["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-c", script]
+    shown = await runner.run(command, check=False)
+    peer = re.search(rf"{rules.LINK}@if(\d+):", shown)
+    return rules.belongs_to(namespaces.own()) in shown or bool(
+        peer and namespaces.interface_name(int(peer[1])).startswith(rules.HOST_LINKS)
+    )
 
 
 def _marked_hosts(settings: Settings, engine_root: Path) -> Iterator[Path]:

@@ -54,6 +54,16 @@ def interfaces(prefix: str) -> set[str]:
     return {name for _, name in socket.if_nameindex() if name.startswith(prefix)}
 
 
+def interface_name(index: int) -> str:
+    """The interface of that number in our own namespace; "" where there is none."""
+    return dict(socket.if_nameindex()).get(index, "")
+
+
+def own() -> str:
+    """The inode of the namespace we run in ourselves."""
+    return inode(f"/proc/{os.getpid()}/ns/net")
+
+
 def has_interface(pid: int, name: str) -> bool:
     """Whether the process's namespace has an interface of that name; False where the process is gone."""
     try:
@@ -69,7 +79,7 @@ def by_process(proc: Path = Path("/proc")) -> dict[str, int]:
     for pid in (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
         if key := inode(proc / str(pid) / "ns" / "net"):
             found.setdefault(key, pid)
-    found.pop(inode("/proc/self/ns/net"), None)
+    found.pop(own(), None)
     return found
 
 

@@ -34,11 +34,16 @@ class Mode:
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where the node proxy listens in every namespace, and the mark on all connections it opens."""
+    """Where the node proxy listens in every namespace, and the mark on all connections it opens.
+
+    `host`: the inode of the host's own namespace. It stands in the rules, so that they can be told from those
+    of another host that runs inside this one.
+    """
 
     outbound: int = 15001
     inbound: int = 15006
     mark: int = 0x6D6C
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,12 @@ def drain_rules(proxy: Proxy = Proxy()) -> str:
     Deleting the table at once would reset them. The redirect below never matches; it keeps NAT registered.
     """
     never = f"meta l4proto tcp meta mark 1 meta mark 2 redirect to :{proxy.outbound}"
-    return _table([_chain("outbound", "nat", "output", "-100", [never])])
+    return _table([_chain("outbound", "nat", "output", "-100", [f"{never} {belongs_to(proxy.host)}"])])
+
+
+def belongs_to(host: str) -> str:
+    """The comment in a namespace's rules that names the host whose they are."""
+    return f'comment "host {host}"'
 
 
 def no_rules() -> str:
@@ -104,7 +114,7 @@ def host_rules(proxy: Proxy = Proxy()) -> str:
 
 def _outbound(proxy: Proxy) -> list[str]:
     return [
-        f"{_mark(proxy)} return",
+        f"{_mark(proxy)} return {belongs_to(proxy.host)}",
         "fib daddr type local return",
         "ip daddr 169.254.0.0/16 return",
         "ip6 daddr fe80::/10 return",

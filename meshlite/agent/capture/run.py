@@ -31,11 +31,17 @@ class Runner:
 
     async def inside(self, namespace: Path, *, batch: str = "", rules: str = "", force: bool = False) -> None:
         """Lines of `ip`, then nftables `rules`, inside a namespace at once. `force`: go on after failures."""
-        options = "-force -batch" if force else "-batch"
-        steps = [f"ip {options} - <<'END'\n{batch}END\n"] if batch else []
-        steps += [f"nft -f - <<'END'\n{rules}END\n"] if rules else []
-        script = ("" if force else "set -e\n") + "".join(steps)
-        await self.run(["nsenter", f"--net={namespace}", "sh", "-s"], script, check=not force)
+        ip = ["ip", *(["-force"] if force else []), "-batch", "-"]
+        nft = ["nft", "-f", "-"]
+        enter = ["nsenter", f"--net={namespace}"]
+        if not rules:
+            await self.run([*enter, *ip], batch, check=not force)
+        elif not batch:
+            await self.run([*enter, *nft], rules, check=not force)
+        else:
+            first, second = (f"{' '.join(words)} <<'END'\n" for words in (ip, nft))
+            script = f"{first}{batch}END\n{second}{rules}END\n"
+            await self.run([*enter, "sh", "-s" if force else "-es"], script, check=not force)
 
     async def run(self, command: Sequence[str], text: str = "", check: bool = True) -> str:
         """The program's output. Raises CaptureError with its own words where it fails and `check` is set."""
