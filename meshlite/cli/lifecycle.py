@@ -22,6 +22,11 @@ from meshlite.config import Settings
 
 Name = Literal["server", "agent"]
 
+SETTINGS_VARIABLES = {
+    f"MESHLITE_{name.upper()}" for name in (*Settings.model_fields, "config", "state_dir", "run_dir")
+}
+"""Variables that change settings, which a unit would not see."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -140,7 +145,7 @@ def log_tail(part: Part, offset: int, lines: int = 5) -> str:
 
 def has_unit(unit: str) -> bool:
     """Whether systemd runs this host and knows `unit`, and the environment asks for no other settings."""
-    if not Path("/run/systemd/system").is_dir() or any(name.startswith("MESHLITE_") for name in os.environ):
+    if not Path("/run/systemd/system").is_dir() or SETTINGS_VARIABLES & set(os.environ):
         return False
     return systemctl("cat", unit, check=False) == 0
 
