@@ -166,10 +166,9 @@ def _envelope_faults(value: dict[str, object]) -> Iterator[Fault]:
     for key in value:
         if key not in _TOP:
             yield Fault((key,), f"unknown field{suggest(key, _TOP)}; known here: {', '.join(_TOP)}")
-    for key in ("metadata", "spec"):
-        given = value.get(key)
-        if given is not None and not isinstance(given, dict):
-            yield Fault((key,), f"must be a mapping, not {shown(given)}")
+    spec = value.get("spec")
+    if spec is not None and not isinstance(spec, dict):
+        yield Fault(("spec",), f"must be a mapping, not {shown(spec)}")
 
 
 def _title(value: dict[str, object], namespace: str) -> str:

@@ -97,10 +97,8 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> str:
     name = str(path[-1])
     holder = type_at(model, path[:-1])
     known = [info.alias or key for key, info in holder.model_fields.items()] if holder else []
-    near = suggest(name, known)
-    if near:
-        return f"unknown field{near}"
-    elsewhere = [place for place in paths_of(model) if place.split(".")[-1].removesuffix("[]") == name]
+    elsewhere = [place for place in paths_of(model) if place.split(".")[-1].rstrip("[]{}") == name]
     if elsewhere:
         return f"unknown field here; {name} belongs at {min(elsewhere, key=len)}"
-    return "unknown field" + (f"; known here: {', '.join(known)}" if known else "")
+    listed = f"; known here: {', '.join(known)}" if known else ""
+    return "unknown field" + (suggest(name, known) or listed)

@@ -25,9 +25,9 @@ def fields_of(
 ) -> Iterator[Field]:
     """Every field below `model`, depth first; a message inside itself is not entered again."""
     for name, info in model.model_fields.items():
-        shape, inner = _inner(info.annotation)
+        shape, held = inner(info.annotation)
         path = f"{prefix}{info.alias or name}{shape}"
-        message = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        message = held if isinstance(held, type) and issubclass(held, BaseModel) else None
         yield Field(path, info.annotation, info.is_required(), message)
         if message and message not in above:
             yield from fields_of(message, f"{path}.", (*above, message))
@@ -58,7 +58,8 @@ def choices(annotation: Any) -> tuple[str, ...]:
     return tuple(get_args(bare)) if get_origin(bare) is Literal else ()
 
 
-def _inner(annotation: Any) -> tuple[str, Any]:
+def inner(annotation: Any) -> tuple[str, Any]:
+    """`[]`, `{}` or nothing, and what a list, a map or a single value holds."""
     bare = _bare(annotation)
     if get_origin(bare) is tuple:
         return "[]", _bare(get_args(bare)[0])

@@ -80,7 +80,9 @@ SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec)
 def find(text: str) -> Kind | None:
     """A kind by the name a person types: `VirtualService`, `virtualservices`, `vs`, in any case."""
     word = text.lower()
-    return next((kind for kind in KINDS if word in (kind.name.lower(), kind.plural, kind.short)), None)
+    return next(
+        (kind for kind in KINDS if word and word in (kind.name.lower(), kind.plural, kind.short)), None
+    )
 
 
 def near(name: str) -> Kind | None:

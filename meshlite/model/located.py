@@ -110,9 +110,9 @@ def _load_part(part: str, first_line: int) -> Iterator[Located | Malformed]:
         )
     except MarkedYAMLError as error:
         yield _malformed(error, first_line)
-    except (YAMLError, ValueError, OverflowError) as error:
+    except (YAMLError, ValueError, OverflowError):
         line, column = (loader.line, loader.column) if loader else (0, 0)
-        yield Malformed(first_line + line, column + 1, f"cannot be read: {error}")
+        yield Malformed(first_line + line, column + 1, "cannot be read: no such character, tag or directive")
 
 
 def _malformed(error: MarkedYAMLError, first_line: int) -> Malformed:
@@ -139,9 +139,9 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
     def compose_node(self, parent: Node | None, index: object) -> Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Malformed(
-                self.first_line + self.line, self.column + 1, f"nested deeper than {MAX_DEPTH} levels"
-            )
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            line, column = self.first_line + mark.line, mark.column + 1
+            raise Malformed(line, column, f"nested deeper than {MAX_DEPTH} levels")
         node = super().compose_node(parent, index)  # type: ignore[arg-type]
         self.depth -= 1
         return node

@@ -57,6 +57,8 @@ _GATEWAYS = "gateways are not supported yet: these routes would apply nowhere"
 _MESH_ONLY = "gateways are not supported yet: these routes apply within the mesh only"
 _CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
 _LOCALITY = "localities are not supported yet: endpoints are chosen wherever they are"
+_PASSTHROUGH = "PASSTHROUGH is not supported yet: choose how endpoints are picked"
+_OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 
 _VS = "VirtualService"
@@ -69,19 +71,22 @@ GAPS: tuple[Gap, ...] = (
     Gap(_VS, "gateways", "refused", _GATEWAYS, _outside_mesh, "without mesh"),
     Gap(_VS, "gateways", "warned", _MESH_ONLY, _mesh_and_more, "mesh and others"),
     Gap(_VS, "http[].match[].gateways", "warned", _MESH_ONLY, _more_than_mesh, "others than mesh"),
+    Gap(_VS, "http[].fault.delay.exponentialDelay", "refused", "was never built by Istio: write fixedDelay"),
+    Gap(_VS, "http[].fault.abort.http2Error", "refused", "was never built by Istio: write httpStatus"),
     Gap(_VS, "http[].match[].statPrefix", "warned", "statistics per route are not supported yet"),
     Gap(_VS, "tls", "refused", "TLS routes are not supported yet: TLS is passed on as it is"),
     Gap(_VS, "tcp", "refused", "TCP routes are not supported yet: TCP goes to every endpoint alike"),
     Gap(_DR, "workloadSelector", "refused", "rules for some clients only are not supported yet"),
     Gap(_DR, "**.tunnel", "refused", "tunnels to a destination are not supported yet"),
     Gap(_DR, "**.proxyProtocol", "refused", "the PROXY protocol is not supported yet"),
-    Gap(_DR, "**.loadBalancer.simple", "refused", "is not supported yet", _is("PASSTHROUGH"), "PASSTHROUGH"),
+    Gap(_DR, "**.loadBalancer.simple", "refused", _PASSTHROUGH, _is("PASSTHROUGH"), "PASSTHROUGH"),
     Gap(_DR, "**.loadBalancer.backendUtilization", "refused", "load reports are not supported yet"),
     Gap(_DR, "**.localityLbSetting.distribute", "refused", _LOCALITY),
     Gap(_DR, "**.localityLbSetting.failover", "refused", _LOCALITY),
     Gap(_DR, "**.localityLbSetting.failoverPriority", "refused", _LOCALITY),
     Gap(_DR, "**.localityLbSetting.enabled", "warned", _LOCALITY),
     Gap(_DR, "**.zoneAwareLbSetting", "refused", _LOCALITY),
+    Gap(_DR, "**.outlierDetection.consecutiveErrors", "warned", _OLD_ERRORS),
     Gap(_DR, "**.tls.mode", "refused", _CLIENT_TLS, _is("SIMPLE", "MUTUAL"), "SIMPLE, MUTUAL"),
     Gap(_DR, "**.tls.mode", "warned", "the mesh's own hops stay authenticated", _is("DISABLE"), "DISABLE"),
     Gap(_DR, "**.tls.clientCertificate", "refused", _CLIENT_TLS),

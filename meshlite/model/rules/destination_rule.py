@@ -88,9 +88,6 @@ def _connection_pool(pool: ConnectionPoolSettings, at: Path) -> Iterator[Fault]:
 
 
 def _outlier_detection(outlier: OutlierDetection, at: Path) -> Iterator[Fault]:
-    if outlier.consecutive_errors:
-        reason = "is deprecated and has no effect: write consecutive5xxErrors or consecutiveGatewayErrors"
-        yield Fault((*at, "consecutiveErrors"), reason, warning=True)
     if outlier.consecutive_local_origin_failures and not outlier.split_external_local_origin_errors:
         reason = "counts only with splitExternalLocalOriginErrors: true"
         yield Fault((*at, "consecutiveLocalOriginFailures"), reason)

@@ -173,9 +173,8 @@ def export_to(entries: tuple[str, ...], own: str) -> str:
         if entry != "*" and (reason := host_label(place)):
             return f"{reason}; write ., * or a namespace"
         if place in seen:
-            return (
-                f"{shown(entry)} is given twice" if place == entry else f". and {own} are the same namespace"
-            )
+            same = place == own and "." in entries
+            return f". and {own} are the same namespace" if same else f"{shown(entry)} is given twice"
         seen.add(place)
     return "* already means every namespace: leave out the others" if "*" in seen and len(seen) > 1 else ""
 

@@ -194,20 +194,16 @@ def _fault(fault: HTTPFaultInjection, at: Path) -> Iterator[Fault]:
     if fault.delay is None and fault.abort is None:
         yield Fault(at, "needs a delay or an abort")
     if fault.delay:
-        if fault.delay.exponential_delay is not None:
-            yield Fault((*at, "delay", "exponentialDelay"), "was never built by Istio: write fixedDelay")
-        elif fault.delay.fixed_delay is None:
+        if fault.delay.fixed_delay is None and fault.delay.exponential_delay is None:
             yield Fault((*at, "delay"), "has no fixedDelay, so nothing is delayed", warning=True)
         if fault.delay.percent:
             yield Fault((*at, "delay", "percent"), "is deprecated: write percentage", warning=True)
     if fault.abort:
         status = fault.abort.grpc_status
-        if fault.abort.http2_error is not None:
-            yield Fault((*at, "abort", "http2Error"), "was never built by Istio: write httpStatus")
-        elif status is not None and status not in GRPC_STATUS:
+        if status is not None and status not in GRPC_STATUS:
             hint = suggest(status, GRPC_STATUS)
             yield Fault((*at, "abort", "grpcStatus"), f"{status!r} is no gRPC code{hint}")
-        elif status is None and fault.abort.http_status is None:
+        elif status is None and fault.abort.http_status is None and fault.abort.http2_error is None:
             yield Fault((*at, "abort"), "has no httpStatus, so nothing is aborted", warning=True)
 
 

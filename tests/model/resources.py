@@ -1,0 +1,34 @@
+"""Short ways to say a resource in tests, and to ask what is wrong with it."""
+
+from __future__ import annotations
+
+from textwrap import dedent, indent
+
+from meshlite.model.documents import read
+from meshlite.model.validate import validate
+from meshlite.model.wire import Document
+
+API = {
+    "VirtualService": "networking.istio.io/v1",
+    "DestinationRule": "networking.istio.io/v1",
+    "PeerAuthentication": "security.istio.io/v1",
+}
+
+
+def document(kind: str, spec: str, namespace: str = "shop") -> Document:
+    """The resource `kind` with `spec`, its YAML."""
+    head = f"apiVersion: {API[kind]}\nkind: {kind}\nmetadata: {{name: it, namespace: {namespace}}}\nspec:\n"
+    reading = read(head + indent(dedent(spec).strip("\n"), "  ") + "\n", "it.yaml")
+    assert not reading.rejections, reading.rejections
+    return reading.documents[0]
+
+
+def refused(kind: str, spec: str, namespace: str = "shop") -> dict[str, str]:
+    """Field -> reason of everything that keeps the resource from being applied."""
+    return {found.field: found.reason for found in validate(document(kind, spec, namespace)).rejections}
+
+
+def warned(kind: str, spec: str, namespace: str = "shop") -> tuple[str, ...]:
+    verdict = validate(document(kind, spec, namespace))
+    assert not verdict.rejections, verdict.rejections
+    return verdict.warnings
