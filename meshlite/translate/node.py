@@ -10,7 +10,7 @@ class Attachment:
     """One captured network namespace and the workloads in it (several only where containers share one).
 
     `path` is unique to each start; `link` the address of the namespace's end of its private link; `owner` the
-    workload whose identity the namespace's connections carry; `strict_ports` is for display only.
+    workload whose identity the namespace's connections carry; `ipv6`: its loopback has ::1.
     """
 
     key: str
@@ -19,6 +19,7 @@ class Attachment:
     owner: str
     workloads: tuple[str, ...]
     own_addresses: tuple[str, ...] = ()
+    ipv6: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,5 +31,6 @@ class NodeView:
     outbound_port: int = 15001
     inbound_port: int = 15006
     mark: int = 0x6D6C
+    virtual_network: str = "240.240.0.0/16"
     host_workloads: dict[str, str] = field(default_factory=dict)
     """Workloads of the host's own namespace: id -> address to dial (loopback)."""

@@ -26,7 +26,7 @@ class Encoded:
 class Translation:
     """The complete configuration of one node.
 
-    `resources`: type URL -> resource name -> bytes; every type that translate makes is there, also when empty.
+    `resources`: type URL -> resource name -> bytes; every type translate makes is there, also when empty.
     `strict`: attachment key -> which ports refuse strangers; one entry for each attachment.
     """
 

@@ -7,6 +7,7 @@ when first asked for. `descriptors.bin.z` is made by scripts/descriptors.py and 
 from __future__ import annotations
 
 import functools
+import json
 import zlib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -57,11 +58,36 @@ def encode(name: str, fields: Mapping[str, Any]) -> bytes:
 
 def decode(name: str, body: bytes) -> dict[str, Any]:
     """The dict form of an encoded message, for people and tests."""
-    return json_format.MessageToDict(
-        message(name).FromString(body), preserving_proto_field_name=True, descriptor_pool=pool()
-    )
+    found = message(name).FromString(body)
+    text = json_format.MessageToJson(found, preserving_proto_field_name=True, descriptor_pool=pool())
+    decoded: dict[str, Any] = json.loads(text)
+    return decoded
 
 
 def typed(name: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The value of a `typed_config`: fields with their message's name."""
     return {"@type": PREFIX + name, **(fields or {})}
+
+
+def embedded(name: str, field: str, body: bytes) -> bytes:
+    """An encoded message as a field of message `name`, to be appended to that one's bytes.
+
+    So a large message is put together from parts that are already encoded.
+    Source: https://protobuf.dev/programming-guides/encoding/#length-types
+    """
+    return _key(name, field) + _varint(len(body)) + body
+
+
+@functools.cache
+def _key(name: str, field: str) -> bytes:
+    descriptor = pool().FindMessageTypeByName(name.removeprefix(PREFIX))
+    return _varint(descriptor.fields_by_name[field].number << 3 | 2)
+
+
+def _varint(value: int) -> bytes:
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)

@@ -1,0 +1,88 @@
+"""The matching tree that gives each connection its filter chain, by port, address and detected protocol.
+
+Built of messages instead of dicts: it has an entry for each address of the mesh, and changes most often.
+Source: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/matching/matching_listener
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlite.translate.envoy import schema
+from meshlite.translate.envoy.values import cidr
+from meshlite.translate.plan.listener import Chooser, Chosen, PortChoice
+
+_MATCHER = "xds.type.matcher.v3.Matcher"
+_ON_MATCH = f"{_MATCHER}.OnMatch"
+_RANGES = "xds.type.matcher.v3.IPMatcher"
+_STRING = "google.protobuf.StringValue"
+_INPUTS = schema.PREFIX + "envoy.extensions.matching.common_inputs.network.v3."
+_HTTP = ("'h2c'", "'http/1.0'", "'http/1.1'")
+
+
+def chooser(chooser: Chooser) -> bytes:
+    """The encoded matcher of a listener."""
+    found: Any = schema.message(_ON_MATCH)()
+    rest = found
+    if chooser.ports:
+        ports = _tree(found, "DestinationPortInput")
+        for port in chooser.ports:
+            _port(ports[str(port.port)], port, chooser)
+        rest = found.matcher.on_no_match
+    _port(rest, PortChoice(0, chooser.otherwise, http=chooser.http), chooser)
+    return bytes(found.matcher.SerializeToString(deterministic=True))
+
+
+def _port(found: Any, port: PortChoice, chooser: Chooser) -> None:
+    """The order of questions that PortChoice demands; each level falls through to the next."""
+    rest = _addresses(found, port.declared)
+    if port.http:
+        protocols = _tree(rest, "ApplicationProtocolInput")
+        for protocol in _HTTP:
+            _act(protocols[protocol], port.http)
+        rest = rest.matcher.on_no_match
+    rest = _addresses(rest, port.detected)
+    if chooser.fenced:
+        rest = _fence(rest, chooser)
+    _act(rest, port.otherwise)
+
+
+def _addresses(found: Any, chosen: Chosen) -> Any:
+    if not chosen:
+        return found
+    addresses = _tree(found, "DestinationIPInput")
+    for address, chain in chosen:
+        _act(addresses[address], chain)
+    return found.matcher.on_no_match
+
+
+def _fence(found: Any, chooser: Chooser) -> Any:
+    tree = found.matcher.matcher_tree
+    _input(tree, "DestinationIPInput")
+    ranges: Any = schema.message(_RANGES)()
+    fence = ranges.range_matchers.add()
+    network = cidr(chooser.fenced)
+    prefix = fence.ranges.add(address_prefix=network["address_prefix"])
+    prefix.prefix_len.value = network["prefix_len"]
+    _act(fence.on_match, chooser.fence)
+    tree.custom_match.name = "fence"
+    tree.custom_match.typed_config.type_url = schema.PREFIX + _RANGES
+    tree.custom_match.typed_config.value = ranges.SerializeToString(deterministic=True)
+    return found.matcher.on_no_match
+
+
+def _tree(found: Any, input: str) -> Any:
+    """The map of a tree over one input: exact value -> what to do."""
+    _input(found.matcher.matcher_tree, input)
+    return found.matcher.matcher_tree.exact_match_map.map
+
+
+def _input(tree: Any, input: str) -> None:
+    tree.input.name = input
+    tree.input.typed_config.type_url = _INPUTS + input
+
+
+def _act(found: Any, chain: str) -> None:
+    found.action.name = "chain"
+    found.action.typed_config.type_url = schema.PREFIX + _STRING
+    found.action.typed_config.value = schema.message(_STRING)(value=chain).SerializeToString()

@@ -1,0 +1,245 @@
+"""Clusters: discovery by EDS, load balancing, limits, outlier detection, and what is spoken to the endpoints.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlite.translate.envoy.schema import typed
+from meshlite.translate.envoy.values import ADS, duration, only
+from meshlite.translate.plan.cluster import (
+    BLACK_HOLE,
+    CONNECT_TIMEOUT,
+    INBOUND_PASSTHROUGH,
+    PASSTHROUGH,
+    Cluster,
+    Endpoint,
+    EndpointSet,
+    Http,
+    Keepalive,
+    LoadBalancer,
+    Outliers,
+    Pool,
+    Warmup,
+)
+
+_SOL_SOCKET, _SO_MARK = 1, 36
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_SELECTOR = "envoy.extensions.local_address_selectors.filter_state_override.v3.Config"
+_PASSTHROUGH_IDLE = "300s"
+_POLICIES = {
+    "least_request": "LEAST_REQUEST",
+    "round_robin": "ROUND_ROBIN",
+    "random": "RANDOM",
+    "ring_hash": "RING_HASH",
+    "maglev": "MAGLEV",
+    "original": "CLUSTER_PROVIDED",
+}
+
+
+def cluster(cluster: Cluster) -> dict[str, Any]:
+    policy = cluster.policy
+    istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
+    discovery: dict[str, Any] = {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
+    if policy.balancer.kind == "original":
+        discovery = {"type": "ORIGINAL_DST"}
+    panic = policy.outliers.panic_percent if policy.outliers is not None else 0
+    return {
+        "name": cluster.name,
+        **discovery,
+        "connect_timeout": duration(policy.pool.connect_timeout),
+        "upstream_bind_config": {"socket_options": _marked(cluster.mark)},
+        "common_lb_config": {"healthy_panic_threshold": {"value": panic}},
+        "circuit_breakers": {"thresholds": [_thresholds(policy.pool)]},
+        "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
+        **_balancer(policy.balancer),
+        **only(
+            outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
+            upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
+            typed_extension_protocol_options=_protocol_options(cluster),
+        ),
+    }
+
+
+def endpoints(set: EndpointSet) -> dict[str, Any]:
+    lb_endpoints = [_endpoint(endpoint) for endpoint in set.endpoints]
+    groups = [{"lb_endpoints": lb_endpoints}] if lb_endpoints else None
+    return {"cluster_name": set.cluster, **only(endpoints=groups)}
+
+
+ORIGINAL = {PASSTHROUGH: "0.0.0.0", INBOUND_PASSTHROUGH: "127.0.0.6"}
+"""Clusters to where the client dialled, with the address they dial from; inbound it is Istio's."""
+
+
+def black_hole() -> dict[str, Any]:
+    return {"name": BLACK_HOLE, "type": "STATIC", "connect_timeout": duration(CONNECT_TIMEOUT)}
+
+
+def original(name: str, source: str, mark: int) -> dict[str, Any]:
+    """Dials from a namespace that is chosen by the filter state that the listener has set.
+
+    It must be a hashable one: else connections are pooled across namespaces, and one workload's requests
+    leave from another's.
+    """
+    downstream: dict[str, Any] = {"http_protocol_options": {}, "http2_protocol_options": {}}
+    return {
+        "name": name,
+        "type": "ORIGINAL_DST",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": duration(CONNECT_TIMEOUT),
+        "upstream_bind_config": {
+            "source_address": {"address": source, "port_value": 0},
+            "extra_source_addresses": [{"address": {"address": "::", "port_value": 0}}],
+            "socket_options": _marked(mark),
+            "local_address_selector": {
+                "name": "envoy.upstream.local_address_selector.filter_state_override",
+                "typed_config": typed(_SELECTOR),
+            },
+        },
+        "circuit_breakers": {"thresholds": [_thresholds(Pool())]},
+        "typed_extension_protocol_options": {
+            _OPTIONS: typed(
+                _OPTIONS,
+                {
+                    "use_downstream_protocol_config": downstream,
+                    "common_http_protocol_options": {"idle_timeout": _PASSTHROUGH_IDLE},
+                },
+            )
+        },
+    }
+
+
+def _marked(mark: int) -> list[dict[str, Any]]:
+    """Capture lets pass what carries the mark, so the proxy never takes its own connections."""
+    option = {"level": _SOL_SOCKET, "name": _SO_MARK, "int_value": mark, "state": "STATE_PREBIND"}
+    return [option | {"description": "SO_MARK"}]
+
+
+def _balancer(balancer: LoadBalancer) -> dict[str, Any]:
+    fields: dict[str, Any] = {"lb_policy": _POLICIES[balancer.kind]}
+    if balancer.warmup is not None:
+        fields[f"{balancer.kind}_lb_config"] = {"slow_start_config": _warmup(balancer.warmup)}
+    if balancer.size:
+        size = "minimum_ring_size" if balancer.kind == "ring_hash" else "table_size"
+        fields[f"{balancer.kind}_lb_config"] = {size: balancer.size}
+    return fields
+
+
+def _warmup(warmup: Warmup) -> dict[str, Any]:
+    return {
+        "slow_start_window": duration(warmup.window),
+        "aggression": {"default_value": warmup.aggression, "runtime_key": "meshlite.warmup.aggression"},
+        "min_weight_percent": {"value": warmup.minimum_percent},
+    }
+
+
+def _thresholds(pool: Pool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "max_connections": pool.connections,
+        "max_pending_requests": pool.pending,
+        "max_requests": pool.requests,
+        "max_retries": pool.retries,
+    }
+    if pool.retry_budget is not None:
+        budget = pool.retry_budget
+        fields["retry_budget"] = {
+            "budget_percent": {"value": budget.percent},
+            "min_retry_concurrency": budget.minimum,
+        } | only(budget_interval=duration(budget.interval) if budget.interval is not None else None)
+    return fields
+
+
+def _outliers(outliers: Outliers) -> dict[str, Any]:
+    """As Istio: judged by counts alone, never by success rates; a count of 0 enforces nothing."""
+    fields: dict[str, Any] = {"enforcing_success_rate": 0}
+    if outliers.errors is not None:
+        fields |= {
+            "consecutive_5xx": outliers.errors,
+            "enforcing_consecutive_5xx": _enforced(outliers.errors),
+        }
+    if outliers.gateway_errors is not None:
+        enforced = _enforced(outliers.gateway_errors)
+        fields["consecutive_gateway_failure"] = outliers.gateway_errors
+        fields["enforcing_consecutive_gateway_failure"] = enforced
+    if outliers.split_local:
+        fields |= {"split_external_local_origin_errors": True, "enforcing_local_origin_success_rate": 0}
+        if outliers.local_errors:
+            fields["consecutive_local_origin_failure"] = outliers.local_errors
+            fields["enforcing_consecutive_local_origin_failure"] = 100
+    return fields | only(
+        interval=duration(outliers.interval) if outliers.interval is not None else None,
+        base_ejection_time=duration(outliers.ejection) if outliers.ejection is not None else None,
+        max_ejection_percent=outliers.maximum_percent,
+    )
+
+
+def _enforced(count: int) -> int:
+    return 100 if count else 0
+
+
+def _keepalive(keepalive: Keepalive) -> dict[str, Any]:
+    """Whole seconds, as sockets count them; 0 leaves it to the system."""
+    fields = only(
+        keepalive_probes=keepalive.probes,
+        keepalive_time=int(keepalive.idle.total_seconds()) if keepalive.idle else 0,
+        keepalive_interval=int(keepalive.interval.total_seconds()) if keepalive.interval else 0,
+    )
+    return {"tcp_keepalive": fields}
+
+
+def _protocol_options(cluster: Cluster) -> dict[str, Any]:
+    """Nothing for plain HTTP/1.1, which is what Envoy speaks unless told otherwise."""
+    if cluster.http == "none":
+        return {}
+    pool = cluster.policy.pool
+    common = only(
+        idle_timeout=duration(pool.http_idle) if pool.http_idle is not None else None,
+        max_connection_duration=duration(pool.lifetime) if pool.lifetime is not None else None,
+        max_requests_per_connection=pool.requests_per_connection,
+    )
+    codes = cluster.policy.outliers.codes if cluster.policy.outliers is not None else ()
+    fields = only(
+        common_http_protocol_options=common,
+        outlier_detection={"error_matcher": _error_matcher(codes)} if codes else None,
+    )
+    if cluster.http == "http1" and not fields:
+        return {}
+    return {_OPTIONS: typed(_OPTIONS, _codec(cluster.http, pool) | fields)}
+
+
+def _codec(http: Http, pool: Pool) -> dict[str, Any]:
+    http2 = only(max_concurrent_streams=pool.streams)
+    if pool.ping_interval is not None and pool.ping_timeout is not None:
+        http2["connection_keepalive"] = {
+            "interval": duration(pool.ping_interval),
+            "timeout": duration(pool.ping_timeout),
+        }
+    if http == "client":
+        return {
+            "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": http2}
+        }
+    explicit = {"http2_protocol_options": http2} if http == "http2" else {"http_protocol_options": {}}
+    return {"explicit_http_config": explicit}
+
+
+def _error_matcher(codes: tuple[int, ...]) -> dict[str, Any]:
+    rules = [
+        {
+            "http_response_headers_match": {
+                "headers": [{"name": ":status", "string_match": {"exact": str(code)}}]
+            }
+        }
+        for code in codes
+    ]
+    return rules[0] if len(rules) == 1 else {"or_match": {"rules": rules}}
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    istio = {"workload": endpoint.workload} | only(version=endpoint.version)
+    address = {"address": endpoint.address, "port_value": endpoint.port}
+    return {
+        "endpoint": {"address": {"socket_address": address}},
+        "metadata": {"filter_metadata": {"istio": istio}},
+    }

@@ -1,0 +1,162 @@
+"""Listeners in network namespaces, and the filter chains behind them.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener.proto
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlite.translate.envoy.filters import HTTP_FILTERS
+from meshlite.translate.envoy.route import DESTINATION
+from meshlite.translate.envoy.schema import typed
+from meshlite.translate.envoy.telemetry import connection_log, request_log
+from meshlite.translate.envoy.values import ADS, duration, only
+from meshlite.translate.plan.listener import Entrance, HttpChain, TcpChain
+
+PRINCIPAL = "meshlite.source.principal"
+"""Filter state that says who calls: a SPIFFE URI, absent for callers that are not of the mesh."""
+
+_NAMESPACE = "envoy.network.upstream_bind_override.network_namespace"
+_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_DETECTION_TIMEOUT = "0.100s"
+_CONNECT_ATTEMPTS = 3
+
+
+def head(entrance: Entrance) -> dict[str, Any]:
+    """A listener without its chains and their chooser, which may change without draining any connection."""
+    first, *more = (_address(entrance, address) for address in entrance.addresses)
+    return {
+        "name": entrance.name,
+        "address": first,
+        **only(additional_addresses=[{"address": address} for address in more]),
+        "stat_prefix": _direction(entrance),
+        "traffic_direction": _direction(entrance).upper(),
+        "listener_filters": _listener_filters(entrance),
+        "listener_filters_timeout": _DETECTION_TIMEOUT,
+        "continue_on_listener_filters_timeout": True,
+        "access_log": connection_log(entrance),
+    }
+
+
+def http_chain(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
+    manager = _manager(entrance, chain)
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    return {"name": chain.name, "filters": filters}
+
+
+def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
+    """The same for all listeners of a direction, so it is made once."""
+    proxy = {
+        "stat_prefix": "inbound" if inbound else "outbound",
+        "cluster": chain.cluster,
+        "max_connect_attempts": _CONNECT_ATTEMPTS,
+        **only(hash_policy=[{"source_ip": {}}] if chain.hash_address else None),
+    }
+    if chain.idle is not None:
+        proxy["idle_timeout"] = duration(chain.idle)
+    filters = [{"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}]
+    return {"name": chain.name, "filters": filters}
+
+
+def _direction(entrance: Entrance) -> str:
+    return "inbound" if entrance.inbound else "outbound"
+
+
+def _address(entrance: Entrance, address: str) -> dict[str, Any]:
+    return {
+        "socket_address": {
+            "address": address,
+            "port_value": entrance.port,
+            "network_namespace_filepath": entrance.source.namespace_path,
+        }
+    }
+
+
+def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
+    """In this order: where to, who, and only then what is spoken."""
+    base = "envoy.extensions.filters.listener"
+    quiet = _ports(entrance.silent_ports)
+    return [
+        {
+            "name": "envoy.filters.listener.original_dst",
+            "typed_config": typed(f"{base}.original_dst.v3.OriginalDst"),
+        },
+        {
+            "name": "envoy.filters.listener.set_filter_state",
+            "typed_config": typed(
+                f"{base}.set_filter_state.v3.Config", {"on_accept": _filter_state(entrance)}
+            ),
+        },
+        {
+            "name": "envoy.filters.listener.tls_inspector",
+            "typed_config": typed(f"{base}.tls_inspector.v3.TlsInspector"),
+            **quiet,
+        },
+        {
+            "name": "envoy.filters.listener.http_inspector",
+            "typed_config": typed(f"{base}.http_inspector.v3.HttpInspector"),
+            **quiet,
+        },
+    ]
+
+
+def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
+    """The namespace is shared with upstream connections, and hashable: they are pooled by it."""
+    values = [
+        _value(DESTINATION, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
+        _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
+        | {"shared_with_upstream": "ONCE"},
+    ]
+    if entrance.source.identity:
+        values.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity) | {"read_only": True})
+    return values
+
+
+def _value(key: str, factory: str, text: str) -> dict[str, Any]:
+    source = {"text_format_source": {"inline_string": text}}
+    return {"object_key": key, "factory_key": factory, "format_string": source}
+
+
+def _ports(ports: tuple[int, ...]) -> dict[str, Any]:
+    """The predicate that switches a listener filter off; `end` is not in the range."""
+    starts = [port for port in ports if port - 1 not in ports]
+    ends = [port + 1 for port in ports if port + 1 not in ports]
+    rules = [
+        {"destination_port_range": {"start": start, "end": end}}
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    if not rules:
+        return {}
+    return {"filter_disabled": rules[0] if len(rules) == 1 else {"or_match": {"rules": rules}}}
+
+
+def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
+    """Istio's settings, without what costs on each request and nobody has asked for.
+
+    HTTP/1.0 is taken, unlike in Istio: nginx speaks it to the servers behind it unless told otherwise.
+    """
+    routes: dict[str, Any] = {"rds": {"config_source": ADS, "route_config_name": chain.table}}
+    if chain.cluster:
+        match_all = {"match": {"prefix": "/"}, "route": {"cluster": chain.cluster, "timeout": "0s"}}
+        host = {"name": "inbound|http", "domains": ["*"], "routes": [match_all]}
+        routes = {"route_config": {"name": "inbound", "virtual_hosts": [host], "validate_clusters": False}}
+    return typed(
+        _MANAGER,
+        {
+            "stat_prefix": _direction(entrance),
+            **routes,
+            "http_filters": list(HTTP_FILTERS),
+            "access_log": request_log(entrance),
+            "http_protocol_options": {"accept_http_10": True},
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "server_header_transformation": "PASS_THROUGH",
+            "generate_request_id": False,
+            "normalize_path": True,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "proxy_100_continue": True,
+            "stream_idle_timeout": "0s",
+            "use_remote_address": entrance.inbound,
+        },
+    )

@@ -1,0 +1,43 @@
+"""Small values in Envoy's JSON form: durations, shares, string matchers, sources of configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Any
+
+from meshlite.translate.plan.route import Text
+
+ADS = {"ads": {}, "resource_api_version": "V3"}
+
+
+def duration(value: timedelta) -> str:
+    """Milliseconds are exact; a float of seconds is not used, so equal values are written alike."""
+    milliseconds = value // timedelta(milliseconds=1)
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03}s"
+
+
+def share(millionths: int) -> dict[str, Any]:
+    return {"numerator": millionths, "denominator": "MILLION"}
+
+
+def fraction(millionths: int) -> dict[str, Any]:
+    """A share where Envoy would let its runtime override it."""
+    return {"default_value": share(millionths)}
+
+
+def string_match(text: Text) -> dict[str, Any]:
+    if text.kind == "regex":
+        return {"safe_regex": {"regex": text.value}}
+    return {text.kind: text.value}
+
+
+def cidr(network: str) -> dict[str, Any]:
+    """An address or a network with prefix length."""
+    parsed = ipaddress.ip_network(network)
+    return {"address_prefix": str(parsed.network_address), "prefix_len": parsed.prefixlen}
+
+
+def only(**fields: Any) -> dict[str, Any]:
+    """The fields that say something: what is None, False, empty or 0 is left to Envoy's default."""
+    return {name: value for name, value in fields.items() if value}

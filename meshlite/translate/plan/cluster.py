@@ -1,0 +1,125 @@
+"""Destinations: clusters with the policy their callers follow, and the endpoints behind them. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from meshlite.translate.plan.route import HashKey
+
+UNLIMITED = 2**32 - 1
+CONNECT_TIMEOUT = timedelta(seconds=10)
+
+PASSTHROUGH = "PassthroughCluster"
+BLACK_HOLE = "BlackHoleCluster"
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+
+Http = Literal["none", "http1", "http2", "client"]
+"""What is spoken to the endpoints; `client`: whatever the caller speaks; `none`: not HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup:
+    window: timedelta
+    aggression: float = 1.0
+    minimum_percent: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    """`size`: ring size or table size, 0 for Envoy's own. `original`: to the address the caller dialled."""
+
+    kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev", "original"] = (
+        "least_request"
+    )
+    size: int = 0
+    warmup: Warmup | None = None
+    hash_key: HashKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    probes: int = 0
+    idle: timedelta | None = None
+    interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    percent: float = 20.0
+    minimum: int = 3
+    interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Limits and times of the connections to one cluster. None: Envoy's own."""
+
+    connections: int = UNLIMITED
+    pending: int = UNLIMITED
+    requests: int = UNLIMITED
+    retries: int = UNLIMITED
+    retry_budget: RetryBudget | None = None
+    connect_timeout: timedelta = CONNECT_TIMEOUT
+    keepalive: Keepalive | None = None
+    tcp_idle: timedelta | None = None
+    http_idle: timedelta | None = None
+    lifetime: timedelta | None = None
+    requests_per_connection: int = 0
+    streams: int = 0
+    ping_interval: timedelta | None = None
+    ping_timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """When endpoints that fail are left out. A count of None: Envoy's own; 0: that count is off."""
+
+    errors: int | None = None
+    gateway_errors: int | None = None
+    split_local: bool = False
+    local_errors: int = 0
+    interval: timedelta | None = None
+    ejection: timedelta | None = None
+    maximum_percent: int = 0
+    codes: tuple[int, ...] = ()
+    panic_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything about a cluster that a DestinationRule may say."""
+
+    balancer: LoadBalancer = LoadBalancer()
+    pool: Pool = Pool()
+    outliers: Outliers | None = None
+    upgrade: bool | None = None
+    client_protocol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One port of one service or subset, as one group of callers uses it."""
+
+    name: str
+    host: str
+    service: str
+    namespace: str
+    http: Http
+    policy: Policy
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    address: str
+    port: int
+    workload: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    cluster: str
+    endpoints: tuple[Endpoint, ...]

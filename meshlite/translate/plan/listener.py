@@ -1,0 +1,95 @@
+"""Where connections enter the proxy, and which of its chains takes them. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class HttpChain:
+    """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`."""
+
+    name: str
+    table: str = ""
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpChain:
+    """Passes bytes on to a cluster. `idle`: close after that long without any; None: Envoy's own, 1 hour."""
+
+    name: str
+    cluster: str
+    idle: timedelta | None = None
+    hash_address: bool = False
+
+
+Chosen = tuple[tuple[str, str], ...]
+"""Chains by the address dialled, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortChoice:
+    """The chain for a connection to one port, asked for in this order.
+
+    `declared`: by address, whatever is spoken; then `http`, for what turns out to be plain HTTP (empty: it is
+    not looked for); then `detected`, by address; then `otherwise`.
+    """
+
+    port: int
+    otherwise: str
+    declared: Chosen = ()
+    http: str = ""
+    detected: Chosen = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Which chain takes a connection. Shared by the listeners of callers that see the same.
+
+    `http`, `otherwise`: for ports without an entry. `fenced`: a network whose addresses belong to services;
+    what dials there without being known goes to the chain `fence` instead of `otherwise`.
+    """
+
+    ports: tuple[PortChoice, ...]
+    otherwise: str
+    http: str = ""
+    fenced: str = ""
+    fence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who opens the connections: `identity` empty if nobody of the mesh; `label` names it in metrics."""
+
+    identity: str
+    label: str
+    namespace_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A port inside a network namespace. `destination`, for inbound: the FQDN of the service behind it.
+
+    `silent_ports`: original destination ports on which nothing is looked at, because the server speaks first
+    or the protocol is declared.
+    """
+
+    name: str
+    inbound: bool
+    addresses: tuple[str, ...]
+    port: int
+    source: Source
+    silent_ports: tuple[int, ...]
+    destination: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An entrance, and the chains behind it. Chains and chooser may change while connections stay."""
+
+    entrance: Entrance
+    http: tuple[HttpChain, ...]
+    tcp: tuple[TcpChain, ...]
+    chooser: Chooser

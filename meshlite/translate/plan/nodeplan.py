@@ -1,0 +1,20 @@
+"""The plan for one node: all that Envoy is to do there, decided, not yet in Envoy's terms. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshlite.translate.plan.cluster import Cluster, EndpointSet
+from meshlite.translate.plan.listener import Listener
+from meshlite.translate.plan.route import RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """`mark`: the socket mark of every connection that the proxy opens."""
+
+    listeners: tuple[Listener, ...]
+    tables: tuple[RouteTable, ...]
+    clusters: tuple[Cluster, ...]
+    endpoints: tuple[EndpointSet, ...]
+    mark: int

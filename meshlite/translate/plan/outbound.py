@@ -1,0 +1,100 @@
+"""Decides how connections that a workload opens are taken: by the address and port it dialled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from meshlite.translate.plan.catalog import Callee, Catalog
+from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.destinations import Destinations
+from meshlite.translate.plan.listener import Chooser, HttpChain, PortChoice, TcpChain
+
+SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
+"""Ports where the server is known to speak first: waiting for the client's first bytes would delay it."""
+
+_PASSTHROUGH = TcpChain("passthrough", PASSTHROUGH)
+_FENCE = TcpChain("blackhole", BLACK_HOLE)
+
+
+@dataclass(frozen=True)
+class Outbound:
+    """What all listeners of one group of callers have in common."""
+
+    http: tuple[HttpChain, ...]
+    tcp: tuple[TcpChain, ...]
+    chooser: Chooser
+    silent_ports: tuple[int, ...]
+
+
+def outbound(services: Catalog, view: Destinations, table_ports: tuple[int, ...], fenced: str) -> Outbound:
+    """`table_ports`: ports that have a route table. On others nothing is HTTP."""
+    ports = sorted(
+        {port for service in services.services.values() for port in service.ports} | {*table_ports}
+    )
+    choices = tuple(_port(port, services.on_port(port), view, port in table_ports) for port in ports)
+    return Outbound(
+        tuple(HttpChain(f"http/{port}", f"{port}/{view.caller.name}") for port in table_ports),
+        (*_tcp_chains(services, view), _PASSTHROUGH, _FENCE),
+        Chooser(choices, _PASSTHROUGH.name, fenced=fenced, fence=_FENCE.name),
+        silent_ports(services),
+    )
+
+
+def silent_ports(services: Catalog) -> tuple[int, ...]:
+    """Ports where nothing is looked at: the server speaks first, or every protocol there is declared.
+
+    Envoy knows only ports here, not addresses. Where a declared TCP service shares its port with one whose
+    protocol must be detected, detection wins, and a server that speaks first is late by its timeout.
+    """
+    declared = {
+        port.number
+        for service in services.services.values()
+        for port in service.ports.values()
+        if port.http == "none"
+    }
+    detected = {
+        port.number
+        for service in services.services.values()
+        for port in service.ports.values()
+        if not port.declared
+    }
+    return tuple(sorted((declared | {*SERVER_FIRST}) - detected))
+
+
+def _port(port: int, services: tuple[Callee, ...], view: Destinations, http: bool) -> PortChoice:
+    """By virtual addresses and the replicas' own ones; any other address by what is spoken."""
+    declared: dict[str, str] = {}
+    detected: dict[str, str] = {}
+    for service in services:
+        known = service.ports[port]
+        chain = f"http/{port}" if known.declared and known.http != "none" else _tcp_name(service, port, view)
+        for address in (service.address, *service.replica_addresses(port)):
+            if address not in declared and address not in detected:
+                (declared if known.declared else detected)[address] = chain
+    return PortChoice(
+        port,
+        _PASSTHROUGH.name,
+        tuple(sorted(declared.items())),
+        f"http/{port}" if http else "",
+        tuple(sorted(detected.items())),
+    )
+
+
+def _tcp_chains(services: Catalog, view: Destinations) -> Iterator[TcpChain]:
+    """One chain for each port that is, or may turn out to be, plain TCP."""
+    for service in services.services.values():
+        for port in service.ports.values():
+            if port.http == "none" or not port.declared:
+                policy = view.policy(service.fqdn, "", port.number)
+                by_address = (
+                    policy.balancer.hash_key is not None and policy.balancer.hash_key.kind == "address"
+                )
+                name = _tcp_name(service, port.number, view)
+                yield TcpChain(
+                    name, view.cluster(service.fqdn, "", port.number), policy.pool.tcp_idle, by_address
+                )
+
+
+def _tcp_name(service: Callee, port: int, view: Destinations) -> str:
+    return f"tcp/{view.cluster(service.fqdn, '', port)}"

@@ -1,0 +1,178 @@
+"""What is to happen to HTTP requests: tables of virtual hosts and routes, resolved and ready to be emitted.
+
+Values only; all shares are millionths, all names of clusters are final.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """How a string must look; `present` takes any value."""
+
+    kind: Literal["exact", "prefix", "regex", "present"]
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    name: str
+    text: Text
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """All of it must hold. `destinations`: addresses one of which the client dialled; empty: any."""
+
+    path: Text = Text("prefix", "/")
+    ignore_case: bool = False
+    headers: tuple[HeaderMatch, ...] = ()
+    query: tuple[tuple[str, Text], ...] = ()
+    destinations: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """No later route can be reached."""
+        whole = self.path in (Text("prefix", "/"), Text("prefix", ""), Text("regex", ".*"))
+        return whole and not (self.headers or self.query or self.destinations)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChange:
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    request: HeaderChange = HeaderChange()
+    response: HeaderChange = HeaderChange()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A cluster and its share; `host` replaces the request's host if not empty."""
+
+    cluster: str
+    weight: int = 1
+    headers: HeaderChanges = HeaderChanges()
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`attempts` retries after the first try, on Envoy's conditions `on` (comma list) or on `codes`."""
+
+    attempts: int
+    on: str
+    codes: tuple[int, ...] = ()
+    per_try_timeout: timedelta | None = None
+    backoff: timedelta | None = None
+    other_hosts: bool = True
+    other_priorities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """What requests are spread by: the named header, cookie or query parameter, or the client's address."""
+
+    kind: Literal["header", "cookie", "query", "address"]
+    name: str = ""
+    cookie_path: str = ""
+    cookie_ttl: timedelta | None = None
+    cookie_attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    cluster: str
+    share: int = MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send on. `timeout` None: none. `prefix` replaces the matched part; or `substitution` the `pattern`."""
+
+    targets: tuple[Target, ...]
+    timeout: timedelta | None = None
+    retry: Retry | None = None
+    prefix: str = ""
+    pattern: str = ""
+    substitution: str = ""
+    host: str = ""
+    mirrors: tuple[Mirror, ...] = ()
+    hash_keys: tuple[HashKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Empty or 0: as in the request."""
+
+    code: int = 301
+    host: str = ""
+    path: str = ""
+    prefix: str = ""
+    scheme: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A delay, an abort, or both, each for its share of the requests."""
+
+    delay: timedelta | None = None
+    delay_share: int = 0
+    http_status: int | None = None
+    grpc_status: int | None = None
+    abort_share: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    origins: tuple[Text, ...] = ()
+    methods: str = ""
+    request_headers: str = ""
+    response_headers: str = ""
+    max_age: str = ""
+    credentials: bool | None = None
+    forward_unmatched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    match: Match
+    action: Forward | Redirect | Respond
+    name: str = ""
+    headers: HeaderChanges = HeaderChanges()
+    fault: Fault | None = None
+    cors: Cors | None = None
+    stat_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """A route configuration: what callers that see the same find on one port."""
+
+    name: str
+    hosts: tuple[VirtualHost, ...]

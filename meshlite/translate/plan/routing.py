@@ -1,0 +1,232 @@
+"""Decides where HTTP requests go: VirtualServices turned into routes for one group of callers on one port.
+
+Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/ and its order of precedence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from meshlite.model.names import resolve_known
+from meshlite.model.networking import (
+    Destination,
+    HTTPMatchRequest,
+    HTTPRoute,
+    HTTPRouteDestination,
+    VirtualService,
+)
+from meshlite.translate.plan import action
+from meshlite.translate.plan.caller import Caller
+from meshlite.translate.plan.catalog import Callee, Catalog
+from meshlite.translate.plan.cluster import LoadBalancer
+from meshlite.translate.plan.destinations import Destinations
+from meshlite.translate.plan.match import match
+from meshlite.translate.plan.resources import Applied, Report, private, visible
+from meshlite.translate.plan.route import Forward, Mirror, Redirect, Respond, Retry, Route, Target
+from meshlite.translate.plan.rules import closeness, fits
+
+MESH = "mesh"
+
+_RETRY = Retry(2, "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes")
+_RETRY_UNSENT = Retry(2, f"{_RETRY.on},reset-before-request")
+
+
+def default_retry(service: Callee | None, port: int) -> Retry:
+    """Istio's for callers, and the condition that Istio has on the called side, since one pass is both.
+
+    Ports known to be HTTP/2 do without the latter, as in Istio: it harms gRPC streams.
+    """
+    known = service.ports.get(port) if service is not None else None
+    return _RETRY if known is not None and known.http == "http2" else _RETRY_UNSENT
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The VirtualServices that a group of callers follows, by host: an FQDN, a wildcard or another name."""
+
+    by_host: Mapping[str, Applied[VirtualService]]
+
+    def of(self, fqdn: str) -> Applied[VirtualService] | None:
+        exact = self.by_host.get(fqdn)
+        if exact is not None:
+            return exact
+        wild = [host for host in self.by_host if host.startswith("*") and fits(host, fqdn)]
+        return self.by_host[max(wild, key=closeness)] if wild else None
+
+    def strangers(self, services: Catalog) -> Iterator[tuple[str, Applied[VirtualService]]]:
+        """Hosts that are no services of the mesh, and do not stand for any."""
+        for host, owner in self.by_host.items():
+            if host not in services.services and not any(fits(host, fqdn) for fqdn in services.services):
+                yield host, owner
+
+
+def select(
+    applied: Iterable[Applied[VirtualService]], caller: Caller, services: Catalog, report: Report
+) -> Selected:
+    """Who owns each host: private resources first, then public ones; within these the first applied."""
+    candidates = [one for one in applied if _for(one, caller)]
+    candidates.sort(key=lambda one: _rank(one, caller))
+    owners: dict[str, Applied[VirtualService]] = {}
+    for one in candidates:
+        for written in one.spec.hosts:
+            host = resolve_known(written, one.namespace, services.services)
+            owner = owners.setdefault(host, one)
+            if owner.key != one.key:
+                report(one.key, f"host {written} already belongs to {owner.key}, which was applied before")
+    return Selected(owners)
+
+
+def _for(one: Applied[VirtualService], caller: Caller) -> bool:
+    bound = not one.spec.gateways or MESH in one.spec.gateways
+    bound = bound or any(MESH in match.gateways for route in one.spec.http for match in route.match)
+    return bound and visible(one.spec.export_to, one.namespace, caller.namespace)
+
+
+def _rank(one: Applied[VirtualService], caller: Caller) -> int:
+    if private(one.spec.export_to, one.namespace):
+        return 0
+    return 2 if not one.spec.export_to or "*" in one.spec.export_to else 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """What routes are made for: a group of callers that dials one port."""
+
+    caller: Caller
+    port: int
+    services: Catalog
+    destinations: Destinations
+    report: Report
+
+
+def routes(owner: Applied[VirtualService], context: Context) -> tuple[Route, ...]:
+    """The routes of a VirtualService in order, up to the first that takes everything."""
+    made: list[Route] = []
+    for place, rule in enumerate(owner.spec.http):
+        for block in rule.match or (None,):
+            if not _applies(owner, block, context):
+                continue
+            route = _route(owner, place, rule, block, context)
+            if route is None:
+                continue
+            made.append(route)
+            if route.match.everything:
+                return tuple(made)
+    return tuple(made)
+
+
+def default_route(service: Callee, context: Context) -> Route:
+    """What callers get without a VirtualService."""
+    balancer = context.destinations.balancer(service.fqdn, "", context.port)
+    cluster = context.destinations.cluster(service.fqdn, "", context.port)
+    forward = Forward(
+        (Target(cluster),),
+        retry=action.kept_on_host(default_retry(service, context.port), balancer),
+        hash_keys=action.hash_keys(balancer),
+    )
+    return Route(match(None), forward, name="default")
+
+
+def _applies(owner: Applied[VirtualService], block: HTTPMatchRequest | None, context: Context) -> bool:
+    if block is None:
+        return not owner.spec.gateways or MESH in owner.spec.gateways
+    if block.port and block.port != context.port:
+        return False
+    if block.gateways:
+        return MESH in block.gateways
+    if owner.spec.gateways and MESH not in owner.spec.gateways:
+        return False
+    namespaced = not block.source_namespace or block.source_namespace == context.caller.namespace
+    return namespaced and context.caller.has(block.source_labels)
+
+
+def _route(
+    owner: Applied[VirtualService],
+    place: int,
+    rule: HTTPRoute,
+    block: HTTPMatchRequest | None,
+    context: Context,
+) -> Route | None:
+    if rule.delegate is not None:
+        context.report(owner.key, f"spec.http[{place}].delegate has no effect in this version")
+        return None
+    taken: Forward | Redirect | Respond | None
+    if rule.redirect is not None:
+        taken = action.redirect(rule.redirect, context.port)
+    elif rule.direct_response is not None:
+        taken = action.respond(rule.direct_response)
+    else:
+        taken = _forward(owner, place, rule, context)
+    if taken is None:
+        return None
+    name = ".".join(part for part in (rule.name, block.name if block else "") if part)
+    lone = rule.route[0] if len(rule.route) == 1 and isinstance(taken, Forward) else None
+    return Route(
+        match(block),
+        taken,
+        name,
+        action.header_changes(rule.headers, lone.headers if lone else None),
+        action.fault(rule.fault),
+        action.cors(rule.cors_policy),
+        block.stat_prefix if block else "",
+    )
+
+
+def _forward(owner: Applied[VirtualService], place: int, rule: HTTPRoute, context: Context) -> Forward | None:
+    parts = [part for part in rule.route if part.weight or len(rule.route) == 1]
+    if not parts:
+        context.report(owner.key, f"spec.http[{place}].route: all weights are 0; the rule has no effect")
+        return None
+    lone = parts[0] if len(rule.route) == 1 else None
+    host, port = _place(owner, parts[0].destination, context)
+    retry = action.retry(rule.retries, default_retry(context.services.services.get(host), port))
+    targets = tuple(_target(owner, part, lone is None, context) for part in parts)
+    balancer = _balancer(owner, lone.destination, context) if lone else LoadBalancer()
+    mirrors = tuple(
+        Mirror(_cluster(owner, destination, context), share) for destination, share in action.mirrors(rule)
+    )
+    return action.forward(
+        rule,
+        targets,
+        action.kept_on_host(retry, balancer),
+        mirrors,
+        balancer,
+    )
+
+
+def _target(
+    owner: Applied[VirtualService], part: HTTPRouteDestination, shared: bool, context: Context
+) -> Target:
+    """A destination; its header changes stay with it only where it shares the route with others."""
+    headers = action.header_changes(part.headers) if shared else action.header_changes(None)
+    host = action.new_host(part.headers)
+    return Target(_cluster(owner, part.destination, context), part.weight or 1, headers, host)
+
+
+def _place(owner: Applied[VirtualService], destination: Destination, context: Context) -> tuple[str, int]:
+    """The FQDN and port meant: the port written, the service's only one, or the one that was dialled."""
+    host = resolve_known(destination.host, owner.namespace, context.services.services)
+    service = context.services.services.get(host)
+    if destination.port is not None:
+        return host, destination.port.number
+    only = service.only_port if service is not None else None
+    return host, only if only is not None else context.port
+
+
+def _cluster(owner: Applied[VirtualService], destination: Destination, context: Context) -> str:
+    host, port = _place(owner, destination, context)
+    service = context.services.services.get(host)
+    if service is None:
+        context.report(owner.key, f"host {destination.host} is not in the mesh: requests to it get 503")
+    elif service.ports and port not in service.ports:
+        context.report(owner.key, f"host {destination.host} has no port {port}: requests to it get 503")
+    elif not context.destinations.known(host, destination.subset):
+        reason = f"no DestinationRule gives host {destination.host} the subset {destination.subset}"
+        context.report(owner.key, f"{reason}: requests to it get 503")
+    return context.destinations.cluster(host, destination.subset, port)
+
+
+def _balancer(owner: Applied[VirtualService], destination: Destination, context: Context) -> LoadBalancer:
+    host, port = _place(owner, destination, context)
+    return context.destinations.balancer(host, destination.subset, port)

@@ -1,0 +1,88 @@
+"""Decides what a group of callers finds on one port: virtual hosts with their names, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from meshlite.model.names import qualified_names
+from meshlite.translate.plan.catalog import Callee
+from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.route import Forward, Match, Route, RouteTable, Target, VirtualHost
+from meshlite.translate.plan.routing import Context, Selected, default_route, routes
+
+HACK_PORT = 80
+"""The one port on which Istio lets a VirtualService route a host that is not in the mesh."""
+
+
+def table_name(context: Context) -> str:
+    return f"{context.port}/{context.caller.name}"
+
+
+def table(context: Context, selected: Selected, fenced: str) -> RouteTable:
+    """All virtual hosts of a port. The last one takes requests that name no known host.
+
+    Such a request goes where the client dialled: to a service known by its address, through to the original
+    destination otherwise; but not into the `fenced` network, where only services are.
+    """
+    names = _Names()
+    services = context.services.on_port(context.port)
+    callable = tuple(service for service in services if service.ports[context.port].http != "none")
+    found = {service.fqdn: _routes(service, context, selected) for service in callable}
+    hosts = [
+        VirtualHost(f"{service.fqdn}:{context.port}", names.take(domains), found[service.fqdn])
+        for service, domains in _domains(callable, context)
+    ]
+    if context.port == HACK_PORT:
+        hosts += _strangers(context, selected, names)
+    dialled = tuple(
+        replace(route, match=replace(route.match, destinations=_addresses(service, context.port)))
+        for service in callable
+        for route in found[service.fqdn]
+    )
+    rest = VirtualHost("allow_any", ("*",), (*dialled, _fence(fenced), _PASSTHROUGH))
+    return RouteTable(table_name(context), (*(host for host in hosts if host.domains), rest))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Each name leads to one virtual host only: Envoy refuses a table where two claim the same."""
+
+    taken: set[str] = field(default_factory=set)
+
+    def take(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        free = tuple(name for name in dict.fromkeys(wanted) if name not in self.taken)
+        self.taken.update(free)
+        return free
+
+
+def _routes(service: Callee, context: Context, selected: Selected) -> tuple[Route, ...]:
+    """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
+    owner = selected.of(service.fqdn)
+    made = routes(owner, context) if owner is not None else ()
+    return made or (default_route(service, context),)
+
+
+def _domains(services: tuple[Callee, ...], context: Context) -> Iterator[tuple[Callee, tuple[str, ...]]]:
+    """Services with the names they are called by, without ports: a Host header's port is not looked at."""
+    for service in services:
+        near = (service.name, *service.aliases) if service.namespace == context.caller.namespace else ()
+        names = (*near, *qualified_names(service.name, service.namespace))
+        yield service, (*names, *_addresses(service, context.port))
+
+
+def _addresses(service: Callee, port: int) -> tuple[str, ...]:
+    return service.address, *service.replica_addresses(port)
+
+
+def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
+    for host, owner in selected.strangers(context.services):
+        if host != "*" and (made := routes(owner, context)):
+            yield VirtualHost(f"{host}:{context.port}", names.take((host,)), made)
+
+
+def _fence(fenced: str) -> Route:
+    return Route(Match(destinations=(fenced,)), Forward((Target(BLACK_HOLE),)), name="block_all")
+
+
+_PASSTHROUGH = Route(Match(), Forward((Target(PASSTHROUGH),)), name="allow_any")
