@@ -73,10 +73,10 @@ class DockerSource:
         record = read_record(self._root / "containers", container) or await self._listed(container)
         if record is None:
             return None
-        self._tracked[container] = tracked = Tracked(record, pid, self._node, early=True)
-        self._changed = True
+        self._track(container, record, pid, early=True)
         self._wake()
-        return tracked.found
+        tracked = self._tracked.get(container)
+        return tracked.found if tracked else None
 
     def _current(self) -> tuple[Found, ...]:
         self._changed = False
@@ -129,8 +129,11 @@ class DockerSource:
         tracked = self._tracked.get(container)
         self._stale.discard(container)
         if tracked and not (tracked.early and tracked.alive):
-            del self._tracked[container]
-            self._changed = True
+            self._drop(container)
+
+    def _drop(self, container: str) -> None:
+        self._tracked.pop(container).close()
+        self._changed = True
 
     def _forget_dead(self) -> None:
         for container in [name for name, tracked in self._tracked.items() if not tracked.alive]:
@@ -176,8 +179,16 @@ class DockerSource:
         elif tracked and tracked.same_start(record):
             self._changed |= tracked.renew(record)
         elif not (tracked and tracked.early and tracked.alive):
-            self._tracked[container] = Tracked(record, int(state["Pid"]), self._node)
+            self._track(container, record, int(state["Pid"]))
+
+    def _track(self, container: str, record: Record, pid: int, early: bool = False) -> None:
+        if container in self._tracked:
+            self._drop(container)
+        try:
+            self._tracked[container] = Tracked(record, pid, self._node, early)
             self._changed = True
+        except ProcessLookupError:
+            log.debug("a container ended before it was looked at: %s", container)
 
     async def _listed(self, container: str) -> Record | None:
         try:

@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meshlite.model.workload import Found, Health, Workload
-from meshlite.sources import sockets
 from meshlite.sources.ports import from_label
+from meshlite.sources.process import namespace, started
 
 log = logging.getLogger(__name__)
 
@@ -83,17 +83,17 @@ def _found(entry: Entry, node: str, fallback: str) -> Found:
     ports, complaints = from_label(entry.ports)
     if complaints:
         raise ValueError("; ".join(complaints))
-    namespace = sockets.namespace(entry.pid) if entry.pid else None
+    captured = namespace(entry.pid) if entry.pid else None
     name = entry.name or fallback
     workload = Workload(
-        id=f"{name}-{sockets.started(entry.pid) or 'static'}" if entry.pid else f"{name}-static",
+        id=f"{name}-{started(entry.pid) or 'static'}",
         node=node,
         name=name,
         source="files",
         ports=tuple(ports),
         **entry.model_dump(exclude={"name", "ports", "pid", "hosts_file"}),
     )
-    return Found(workload=workload, namespace=namespace, hosts_file=entry.hosts_file, enable=True)
+    return Found(workload=workload, namespace=captured, hosts_file=entry.hosts_file, enable=True)
 
 
 def _reasons(error: ValueError) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -9,7 +10,10 @@ from pathlib import Path
 
 from meshlite.sources.container import Sight, network_mode, parse, stop_signal
 from meshlite.sources.engine import Record
-from meshlite.sources.sockets import Listening, listening, namespace, started
+from meshlite.sources.process import namespace, started
+from meshlite.sources.sockets import Listening, SocketTable
+
+log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 60.0
 """After this time a workload counts as up even where none of its ports is open."""
@@ -51,7 +55,10 @@ def _number(name: str) -> int:
 
 
 class Tracked:
-    """A container with its process. `early`: the engine has not yet reported its start."""
+    """A container with its process. `early`: the engine has not yet reported its start.
+
+    Raises ProcessLookupError where the process is gone. To be closed when the container is forgotten.
+    """
 
     def __init__(
         self, record: Record, pid: int, node: str, early: bool = False, proc: Path = Path("/proc")
@@ -63,15 +70,22 @@ class Tracked:
         self._node = node
         self._proc = proc
         self._token = started(pid, proc)
+        if not self._token:
+            raise ProcessLookupError(f"process {pid} has ended")
         self._namespace = namespace(pid, network_mode(record).startswith("container:"), proc)
         self._draining_until = 0.0
+        self._table = self._open_table()
         self._heard: dict[int, frozenset[Listening]] = {}
         self._sight = self._seen(time.monotonic())
         self.found = parse(record, node, self._sight)
 
     @property
     def alive(self) -> bool:
-        return bool(self._token) and started(self.pid, self._proc) == self._token
+        return started(self.pid, self._proc) == self._token
+
+    def close(self) -> None:
+        if self._table is not None:
+            self._table.close()
 
     def renew(self, record: Record) -> bool:
         """Take the engine's newer record of the same start; True where the workload changed by it."""
@@ -104,7 +118,7 @@ class Tracked:
 
     def _seen(self, now: float) -> Sight:
         sockets = self._sockets()
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._token or "0", 16) / _TICKS
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._token, 16) / _TICKS
         self.next_look = now + look_interval(age, bool(sockets))
         return Sight(
             started=self._token,
@@ -116,8 +130,19 @@ class Tracked:
 
     def _sockets(self) -> frozenset[Listening] | None:
         """What listens, or did so before: an app that reopens its port keeps it meanwhile."""
-        if network_mode(self.record) == "host":
+        if self._table is None:
             return None
-        now = listening(self.pid, self._proc)
-        self._heard |= {port: frozenset(s for s in now if s.port == port) for port in {s.port for s in now}}
+        now = self._table.read()
+        for port in {listening.port for listening in now}:
+            self._heard[port] = frozenset(listening for listening in now if listening.port == port)
         return frozenset().union(*self._heard.values())
+
+    def _open_table(self) -> SocketTable | None:
+        """None where its sockets cannot be told from others', or cannot be asked for."""
+        if self._namespace is None or network_mode(self.record) == "host":
+            return None
+        try:
+            return SocketTable(self._namespace.path)
+        except OSError as error:
+            log.warning("the open ports of process %d are not known: %s", self.pid, error)
+            return None

@@ -1,0 +1,106 @@
+"""The files of the hook: the wrapper, what it calls, the engine's daemon.json and what that was before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from meshlite.agent.hook import ask, daemon_json
+from meshlite.agent.hook.wrapper import Wrapper, script
+from meshlite.config import Settings
+
+
+@dataclass(frozen=True)
+class Note:
+    """How to leave again. `former`: the default runtime before us; `written`: a digest of what we wrote."""
+
+    file: str
+    existed: bool
+    made_folder: bool
+    former: str
+    written: str
+
+
+class Folder:
+    """`runtime` in the state folder: the wrapper, its helper, and the note of what daemon.json was before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.paths.state / "runtime"
+        self.wrapper = self.path / "meshlite-runc"
+        self._ask = self.path / "ask.py"
+        self._note = self.path / "note.json"
+        self._before = self.path / "daemon.json.before"
+        self._socket = settings.paths.hook_socket
+        self._fail_closed = settings.fail_closed
+
+    def write_programs(self, real: tuple[str, ...]) -> None:
+        """Each is replaced in one step, since the engine may run it at any time."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        python = os.path.realpath(sys.executable)
+        text = script(Wrapper(real, python, self._ask, self._socket, self._fail_closed))
+        replace(self._ask, Path(ask.__file__).read_bytes())
+        replace(self.wrapper, text.encode(), 0o755)
+
+    def note(self) -> Note | None:
+        content = read(self._note)
+        return Note(**json.loads(content)) if content else None
+
+    def keep(self, note: Note, original: bytes | None) -> None:
+        """Remember the file as it was. The note comes last: with it the memory is complete."""
+        if original is not None:
+            replace(self._before, original)
+        replace(self._note, json.dumps(asdict(note)).encode())
+
+    def original(self, note: Note) -> bytes | None:
+        return self._before.read_bytes() if note.existed else None
+
+    def forget(self) -> None:
+        self._note.unlink(missing_ok=True)
+        self._before.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def target(current: bytes | None, original: bytes | None, written: str) -> bytes | None:
+    """The file to leave behind: the original, or what others made of it meanwhile without what is ours."""
+    if current is None or digest(current) == written:
+        return original
+    return daemon_json.without_ours(current, original)
+
+
+def put_back(file: Path, content: bytes | None, made_folder: bool) -> None:
+    """Leave `file` with `content`; None: there was no such file."""
+    if content is not None:
+        replace(file, content)
+        return
+    file.unlink(missing_ok=True)
+    if made_folder and not any(file.parent.iterdir()):
+        file.parent.rmdir()
+
+
+def read(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
+
+
+def replace(file: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write the file as a whole, never half; owner and mode stay where it exists."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".meshlite-new")
+    fresh.write_bytes(content)
+    if file.exists():
+        before = file.stat()
+        os.chown(fresh, before.st_uid, before.st_gid)
+        mode = stat.S_IMODE(before.st_mode)
+    fresh.chmod(mode)
+    os.replace(fresh, file)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,155 @@
+"""Enters the engine's configuration, and leaves it so that daemon.json is as it was, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshlite.agent.hook import daemon_json, dockerd, files
+from meshlite.agent.hook.dockerd import Dockerd
+from meshlite.agent.hook.files import Folder, Note
+from meshlite.config import Settings
+from meshlite.sources.engine import Engine, EngineError, Record
+
+OLDEST_ENGINE = 23
+RELOAD_SECONDS = 5.0
+PID_FILES = (Path("/var/run/docker.pid"),)
+
+
+@dataclass(frozen=True)
+class HookState:
+    """Whether containers are captured before they start; where not, `reason` says why, in a sentence."""
+
+    active: bool
+    reason: str = ""
+
+
+class NotPossible(Exception):
+    """The engine cannot be entered; containers are captured by its events then."""
+
+
+async def install(settings: Settings, engine: Engine, pid_files: tuple[Path, ...] = PID_FILES) -> HookState:
+    """Have the engine run our wrapper for all new containers. Never raises; repeating it is fine.
+
+    The engine's file is only written where everything speaks for success, and put back where the engine does
+    not take it.
+    """
+    try:
+        await _install(settings, engine, pid_files)
+    except (NotPossible, EngineError, OSError, ValueError) as error:
+        return HookState(False, f"containers are captured by events, a moment after their start: {error}")
+    return HookState(True)
+
+
+async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, ...] = PID_FILES) -> list[str]:
+    """Leave the engine's configuration as it was; returns a sentence for everything that had to stay.
+
+    First a reload with the former values said aloud, since absent keys do not unset what the engine knows;
+    then the file itself. Raises OSError where the file cannot be written.
+    """
+    folder, process = Folder(settings), dockerd.find(pid_files)
+    note = folder.note() or _lost_note(settings, process)
+    if note is None:
+        return []
+    file = Path(note.file)
+    try:
+        target = files.target(files.read(file), folder.original(note), note.written)
+    except ValueError as error:
+        return [f"{file} was edited and is left alone, since {error}; take {daemon_json.RUNTIME} out by hand"]
+    left = []
+    if process is not None:
+        files.replace(file, daemon_json.parting(target, note.former))
+        process.reload()
+        if not await _until(engine, lambda info: daemon_json.RUNTIME not in info.get("Runtimes", {})):
+            left.append(f"the engine knows {daemon_json.RUNTIME} until its next restart")
+    files.put_back(file, target, note.made_folder)
+    folder.forget()
+    if await _in_use(engine):
+        return [*left, f"{folder.wrapper} stays: containers run that were started through it"]
+    folder.remove()
+    return left
+
+
+async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ...]) -> None:
+    info = await engine.info()
+    process = _suitable(info, dockerd.find(pid_files))
+    folder, file = Folder(settings), process.config_file(settings.paths.daemon_json)
+    current = files.read(file)
+    try:
+        entered_before = daemon_json.names_us(current)
+    except ValueError as error:
+        raise NotPossible(f"{file}: {error}") from error
+    note = folder.note() or _lost_note(settings, process)
+    former = note.former if note and entered_before else str(info.get("DefaultRuntime") or "runc")
+    folder.write_programs(_real(process, info, former))
+    if entered_before and folder.note() and info.get("DefaultRuntime") == daemon_json.RUNTIME:
+        return
+    content = daemon_json.entered(current, str(folder.wrapper))
+    if not entered_before:
+        made_folder = not file.parent.exists()
+        note = Note(str(file), current is not None, made_folder, former, files.digest(content))
+        folder.keep(note, current)
+    files.replace(file, content)
+    process.reload()
+    if not await _until(engine, lambda info: info.get("DefaultRuntime") == daemon_json.RUNTIME):
+        await uninstall(settings, engine, pid_files)
+        raise NotPossible(f"the engine did not take {file}, which is as it was; the engine's log says why")
+
+
+def _suitable(info: Record, process: Dockerd | None) -> Dockerd:
+    """The engine's process, where it can be entered at all."""
+    number = str(info.get("ServerVersion", ""))
+    major = number.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST_ENGINE:
+        raise NotPossible(
+            f"Docker {number} cannot start such containers without meshlite; {OLDEST_ENGINE} and later can"
+        )
+    if process is None:
+        raise NotPossible("the engine's process is not found on this machine")
+    if process.conflict:
+        raise NotPossible(f"the engine was started with {process.conflict}, which rules out daemon.json")
+    return process
+
+
+def _real(process: Dockerd, info: Record, former: str) -> tuple[str, ...]:
+    """The command of the runtime that was the default before us."""
+    configured: dict[str, Any] = (info.get("Runtimes") or {}).get(former) or {}
+    if configured.get("runtimeType") or (former != "runc" and not configured.get("path")):
+        raise NotPossible(f"the engine's default runtime {former!r} is no program that a wrapper can run")
+    return (process.program(configured.get("path") or former), *(configured.get("runtimeArgs") or ()))
+
+
+def _lost_note(settings: Settings, process: Dockerd | None) -> Note | None:
+    """A note for a file that names us though our own memory of it is gone; None where it does not."""
+    file = process.config_file(settings.paths.daemon_json) if process else settings.paths.daemon_json
+    try:
+        inside = daemon_json.names_us(files.read(file))
+    except ValueError:
+        return None
+    return Note(str(file), existed=False, made_folder=False, former="runc", written="") if inside else None
+
+
+async def _in_use(engine: Engine) -> bool:
+    """Containers that were started through the wrapper are stopped through it too."""
+    try:
+        if daemon_json.RUNTIME in (await engine.info()).get("Runtimes", {}):
+            return True
+        records = [await engine.inspect(container) or {} for container in await engine.running()]
+    except EngineError:
+        return True
+    return any((record.get("HostConfig") or {}).get("Runtime") == daemon_json.RUNTIME for record in records)
+
+
+async def _until(engine: Engine, holds: Callable[[Record], bool]) -> bool:
+    """Whether the engine's description of itself meets the condition soon."""
+    for _ in range(int(RELOAD_SECONDS / 0.1)):
+        try:
+            if holds(await engine.info()):
+                return True
+        except EngineError:
+            pass
+        await asyncio.sleep(0.1)
+    return False
