@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from meshlite.model.workload import Found
 from meshlite.sources.engine import Engine, EngineError, EventStream, Record
 from meshlite.sources.state_folder import read_record
 from meshlite.sources.tracked import Tracked
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class DockerSource:
             for event in await self._batch(events):
                 self._note(event)
             if self._stale:
-                await self._inspect(self._stale)
+                await self._unless_woken(LOCKED_SECONDS, self._inspect(self._stale))
             if time.monotonic() >= self._next_resync:
                 await self._resync()
             self._look()
@@ -99,11 +102,15 @@ class DockerSource:
         seconds = due - time.monotonic()
         if self._stale:
             seconds = min(seconds, LOCKED_SECONDS)
+        return await self._unless_woken(seconds, events.batch()) or []
+
+    async def _unless_woken(self, seconds: float, work: Awaitable[T]) -> T | None:
+        """The result of `work`, or None where its time is up or there is news to be yielded first."""
         try:
             async with asyncio.timeout(max(0.0, seconds)) as self._pause:
-                return await events.batch()
+                return await work
         except TimeoutError:
-            return []
+            return None
         finally:
             self._pause = None
 
@@ -121,7 +128,7 @@ class DockerSource:
             self._changed |= tracked.signalled(int(attributes.get("signal") or 0))
         elif action in _GONE:
             self._forget(container)
-        elif action in _CHANGED:
+        elif action == "start" or (action in _CHANGED and tracked and not tracked.early):
             self._stale.add(container)
 
     def _forget(self, container: str) -> None:
