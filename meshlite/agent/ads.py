@@ -172,16 +172,22 @@ class Stream:
         return not self._in_flight
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Per short type name: how many resources are wanted, sent, in flight and rejected."""
+        """Per short type name: how many resources are wanted, sent, acknowledged and rejected."""
         return {
-            SHORT_NAMES[kind]: {
-                "wanted": len(self._wanted.get(kind, {})),
-                "sent": sum(version != _ABSENT for version in subscription.sent.values()),
-                "pending": sum(len(r) for r in self._in_flight.values() if r.type_url == kind),
-                "rejected": sum(type_url == kind for type_url, _ in self.rejected),
-            }
+            SHORT_NAMES[kind]: self._count(kind, subscription)
             for kind in PUSH_ORDER
             if (subscription := self._subscriptions.get(kind)) is not None
+        }
+
+    def _count(self, kind: str, subscription: _Subscription) -> dict[str, int]:
+        sent = {name for name, version in subscription.sent.items() if version != _ABSENT}
+        rejected = {name for type_url, name in self.rejected if type_url == kind}
+        pending = {name for r in self._in_flight.values() if r.type_url == kind for name in r.resources}
+        return {
+            "wanted": len(self._wanted.get(kind, {})),
+            "sent": len(sent),
+            "acked": len(sent - rejected - pending),
+            "rejected": len(rejected),
         }
 
     # How it decides
