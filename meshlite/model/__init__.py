@@ -1,1 +1,1 @@
-"""What the mesh is made of: identities, workloads, services, Istio's resources, the snapshot, wire messages."""
+"""What the mesh is made of: identities, workloads, services, Istio's resources, snapshot, messages."""

@@ -112,29 +112,34 @@ def _document(item: Located, file: str, namespace: str) -> Iterator[Document | R
     if isinstance(kind, _Skip):
         yield f"{where}: {kind.reason}: skipped"
         return
-    faults = [kind] if isinstance(kind, Fault) else list(_envelope_faults(value))
-    metadata = value.get("metadata")
-    try:
-        known = Metadata.model_validate({} if metadata is None else metadata)
-    except ValidationError as error:
-        faults += [] if isinstance(kind, Fault) else faults_of(error, Metadata, ("metadata",))
-        known = None
-    if faults or known is None or isinstance(kind, Fault):
-        name = _title(value, namespace)
-        for fault in faults:
-            place = f"{file}:{_line(item, fault.path)}"
-            yield Rejection(resource=name, where=place, field=field(fault.path), reason=fault.reason)
+    resource = [kind] if isinstance(kind, Fault) else _resource(value, kind, namespace)
+    if isinstance(resource, Resource):
+        yield Document(resource=resource, location=where, lines=_lines(item))
         return
-    resource = Resource(
+    for fault in resource:
+        place = f"{file}:{_line(item, fault.path)}"
+        name = _title(value, namespace)
+        yield Rejection(resource=name, where=place, field=field(fault.path), reason=fault.reason)
+
+
+def _resource(value: dict[str, object], kind: kinds.Kind, namespace: str) -> Resource | list[Fault]:
+    faults = list(_envelope_faults(value))
+    try:
+        metadata = Metadata.model_validate(value.get("metadata") or {})
+    except ValidationError as error:
+        return [*faults, *faults_of(error, Metadata, ("metadata",))]
+    if faults:
+        return faults
+    spec = value.get("spec")
+    return Resource(
         api_version=str(value["apiVersion"]),
         kind=kind.name,
-        name=known.name,
-        namespace=canonical_namespace(known.namespace or namespace),
-        labels=known.labels,
-        annotations=known.annotations,
-        spec=value.get("spec") or {},
+        name=metadata.name,
+        namespace=canonical_namespace(metadata.namespace or namespace),
+        labels=metadata.labels,
+        annotations=metadata.annotations,
+        spec=spec if isinstance(spec, dict) else {},
     )
-    yield Document(resource=resource, location=where, lines=_lines(item))
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ def _malformed(error: MarkedYAMLError, first_line: int) -> Malformed:
     mark: Mark | None = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     reason = ", ".join(text for text in (error.problem, error.context) if text) or "cannot be read"
+    if error.context and error.context_mark and error.context_mark.line != line:
+        reason += f" that begins in line {first_line + error.context_mark.line}"
     if "'\\t'" in reason:
         reason = "a tab where YAML wants spaces"
     return Malformed(first_line + line, column + 1, reason)

@@ -1,4 +1,4 @@
-"""The mesh at one version: what agents receive and translate. Frozen, with the look-ups that every stage needs."""
+"""The mesh at one version: what agents receive and translate. Frozen, with look-ups for every stage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Service(Frozen):
 
 
 class NodeRecord(Frozen):
-    """A host with an agent. `projects` are the Compose projects it puts into the mesh; `everything`: all of them."""
+    """A host with an agent. `projects`: the Compose projects it puts into the mesh; `everything`: all."""
 
     name: str
     address: str = ""

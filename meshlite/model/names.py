@@ -28,10 +28,10 @@ def qualified_names(service: str, namespace: str) -> tuple[str, ...]:
 
 
 def resolve(host: str, namespace: str) -> str:
-    """A host as written in a resource of `namespace` -> its FQDN. Wildcards, addresses and external names stay.
+    """A host as written in a resource of `namespace` -> its FQDN. Wildcards, addresses, external names stay.
 
     `reviews` -> `reviews.<namespace>.svc.cluster.local`; `reviews.shop`, `.svc`, `.mesh` forms likewise. A
-    dotted name of two labels is taken for service.namespace only by `resolve_known`, since it may be external.
+    name of two labels is taken for service.namespace only by `resolve_known`, since it may be external.
     """
     host = host.rstrip(".").lower()
     if host.endswith("." + CLUSTER_SUFFIX) or "*" in host:

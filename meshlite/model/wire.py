@@ -266,7 +266,7 @@ class ApplyRequest(Frozen):
 
     documents: tuple[Document, ...]
     dry_run: bool = False
-    allow_missing_hosts: bool = Field(default=False, description="take hosts and subsets that nobody has (yet)")
+    allow_missing_hosts: bool = Field(default=False, description="take hosts and subsets nobody has yet")
 
 
 class Applied(Frozen):

@@ -12,7 +12,9 @@ from meshlite.model.names import fqdn
 Health = Literal["starting", "healthy", "unhealthy", "draining"]
 """`healthy` gets traffic; `starting` (health check not yet passed), `unhealthy` and `draining` do not."""
 
-Protocol = Literal["http", "http2", "grpc", "grpc-web", "tcp", "tls", "https", "mongo", "mysql", "redis", "udp", "auto"]
+Protocol = Literal[
+    "http", "http2", "grpc", "grpc-web", "tcp", "tls", "https", "mongo", "mysql", "redis", "udp", "auto"
+]
 """Istio's protocol names; `auto`: find out by looking at the first bytes."""
 
 PortOrigin = Literal["label", "resource", "image", "exposed", "listening"]
@@ -45,7 +47,7 @@ class Workload(Frozen):
     labels: dict[str, str] = {}
     ports: tuple[Port, ...] = ()
     addresses: tuple[str, ...] = Field(default=(), description="its own addresses, for recognition only")
-    aliases: tuple[str, ...] = Field(default=(), description="other names neighbours in the namespace call it")
+    aliases: tuple[str, ...] = Field(default=(), description="other names that its namespace calls it")
     health: Health = "healthy"
     source: str = "docker"
     captured: bool = Field(default=False, description="its traffic passes the node proxy")
@@ -62,7 +64,7 @@ class Workload(Frozen):
 class NetworkNamespace(Frozen):
     """How a node gets into a workload's network namespace; never leaves the node.
 
-    `key` is the namespace's inode as text: containers that share one (`network_mode: service:x`) have the same.
+    `key` is the namespace's inode as text: containers that share one (`network_mode: service:x`) agree.
     """
 
     key: str
@@ -80,4 +82,4 @@ class Found(Frozen):
     hosts_file: str = Field(default="", description="the file that is its /etc/hosts, seen from the host")
     project: str = Field(default="", description="the Compose project it belongs to")
     enable: bool | None = Field(default=None, description="its own word on membership; None: as its project")
-    bound: dict[int, str] = Field(default={}, description="ports listened on at one of its own addresses only")
+    bound: dict[int, str] = Field(default={}, description="ports it listens on at one own address only")
