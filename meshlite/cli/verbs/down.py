@@ -57,7 +57,7 @@ def take_down(
     stop_everything(settings, config)
     if purge:
         with step("state deleted"):
-            shutil.rmtree(settings.paths.state, ignore_errors=True)
+            _purge(settings)
 
 
 def leave_some(settings: Settings, staying: Sequence[str]) -> None:
@@ -113,6 +113,19 @@ def _let_agent_leave(settings: Settings) -> None:
         return
     if process and not processes.wait(process, LEAVE_SECONDS):
         note("  the agent does not come to an end; going on without it")
+
+
+def _purge(settings: Settings) -> None:
+    """Delete the state folder, unless the engine still runs the runtime wrapper that lies in it."""
+    state, daemon_json = settings.paths.state, settings.paths.daemon_json
+    if daemon_json.exists() and str(state) in daemon_json.read_text():
+        why = (
+            f"{daemon_json} still names the runtime wrapper there, and containers could not start without it"
+        )
+        raise Failure(
+            "the state cannot be deleted", where=str(state), why=why, next_step="meshlite down once more"
+        )
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _sweep(settings: Settings) -> list[str]:
