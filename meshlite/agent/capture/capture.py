@@ -29,7 +29,9 @@ class Capture:
 
     def __init__(self, settings: Settings) -> None:
         ports = settings.ports
-        self._proxy = Proxy(ports.outbound, ports.inbound, settings.proxy_mark, namespaces.own())
+        self._proxy = Proxy(
+            ports.outbound, ports.inbound, settings.proxy_mark, namespaces.own(), settings.link_network
+        )
         self._folder = settings.paths.namespaces
         self._file = attached.file_of(settings)
         self._link_network = settings.link_network

@@ -44,6 +44,7 @@ class Proxy:
     inbound: int = 15006
     mark: int = 0x6D6C
     host: str = ""
+    link_network: str = "169.254.0.0/16"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Capture:
 def namespace_rules(capture: Capture) -> str:
     """Capture of one namespace, outbound and inbound, IPv4 and IPv6. UDP, loopback and own addresses pass."""
     chains = [
-        *_untracked(capture.bound),
+        *_untracked(capture),
         _chain("outbound", "nat", "output", "-100", _outbound(capture.proxy)),
         _chain("inbound", "nat", "prerouting", "-100", _inbound(capture)),
         _chain("admission", "filter", "input", "0", _admission(capture)),
@@ -155,12 +156,16 @@ def _admission(capture: Capture) -> list[str]:
     return rules
 
 
-def _untracked(bound: Mapping[int, str]) -> list[str]:
-    """Tracking costs a link time for nothing, except where its connections are sent to another address."""
+def _untracked(capture: Capture) -> list[str]:
+    """Tracking costs a link time for nothing, except where its connections are sent to another address.
+
+    What leaves for elsewhere, by the fallback route, must be tracked to be redirected.
+    """
+    bound, replies = capture.bound, f'oifname "{LINK}" ip daddr {capture.proxy.link_network}'
     into, out = (f"tcp {side} != {_set(bound)} " if bound else "" for side in ("dport", "sport"))
     return [
         _chain("link_in", "filter", "prerouting", "-300", [f'iifname "{LINK}" {into}notrack']),
-        _chain("link_out", "filter", "output", "-300", [f'oifname "{LINK}" {out}notrack']),
+        _chain("link_out", "filter", "output", "-300", [f"{replies} {out}notrack"]),
     ]
 
 
