@@ -34,6 +34,8 @@ _TRANSIENT = ("netns", "address already in use", "cannot bind", "network namespa
 """Reasons that may pass without the resource changing: the namespace or the port is not there yet."""
 
 _ABSENT = ""
+_UNKNOWN = "?"
+"""In place of a sent version: Envoy may or may not have it."""
 
 
 class Encoded(Protocol):
@@ -248,10 +250,11 @@ class Stream:
                 continue
             names, removed = set(upserts.get(kind, ())), set[str]()
             if kind == ENDPOINT:
-                # A changed cluster warms until it sees its endpoints again, and Envoy does not ask for them.
-                again = clusters & subscription.names & self._wanted.get(kind, {}).keys()
-                names |= again - self._refused_names(kind)
-                removed = set(absent)
+                # A changed cluster warms until it hears of its endpoints again, and Envoy does not ask.
+                again = clusters & subscription.names
+                existing = self._wanted.get(kind, {}).keys()
+                names |= (again & existing) - self._refused_names(kind)
+                removed = set(absent) | (again - existing)
             if kind == LISTENER:
                 removed = self._removable(kind)
             if names or removed or (empty and kind in upserts):
@@ -294,6 +297,8 @@ class Stream:
         kind = response.type_url
         wanted = self._wanted.get(kind, {})
         current = [n for n, r in response.resources.items() if n in wanted and wanted[n].version == r.version]
+        for name in response.resources.keys() - current:
+            self._doubt(kind, name, response.resources[name].version)
         if len(response) > 1:
             gone = [name for name in response.removed if name not in wanted]
             alone = [self._response(kind, (), [name]) for name in gone]
@@ -303,6 +308,12 @@ class Stream:
         for name in current:
             self._reject(kind, name, wanted[name].version, reason, now)
         return []
+
+    def _doubt(self, kind: str, name: str, version: str) -> None:
+        """Forget that `version` was sent: were it wanted again, Envoy would need it again."""
+        subscription = self._subscriptions[kind]
+        if subscription.sent.get(name) == version:
+            subscription.sent[name] = _UNKNOWN
 
     def _reject(self, kind: str, name: str, version: str, reason: str, now: float) -> None:
         before = self.rejected.get((kind, name))
@@ -334,3 +345,4 @@ class Stream:
             resource = self._wanted.get(kind, {}).get(name)
             if resource is None or resource.version != rejection.version:
                 del self.rejected[kind, name]
+                self._doubt(kind, name, rejection.version)

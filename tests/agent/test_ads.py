@@ -196,3 +196,10 @@ def test_wildcard_and_names_can_be_mixed() -> None:
 
 def test_unknown_types_are_left_unanswered() -> None:
     (started() >> ask("type.googleapis.com/envoy.service.runtime.v3.Runtime")).done()
+
+
+def test_a_changed_cluster_is_told_again_that_it_has_no_endpoints() -> None:
+    play = started() >> publish(**changed(CDS={"ghost": 1})) << push(CDS, "ghost") >> ack()
+    play >> ask(EDS, "ghost") << push(EDS, removed=("ghost",)) >> ack()
+    play >> publish(**changed(CDS={"ghost": 2})) << push(CDS, "ghost") << push(EDS, removed=("ghost",))
+    play.done()

@@ -129,7 +129,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(events, configurations)
 def test_any_order_of_events_ends_in_the_wanted_state(script: list[object], last: ads.Wanted) -> None:
     world = World()
