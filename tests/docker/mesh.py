@@ -1,0 +1,94 @@
+"""The real mesh beside a Compose project: `meshlite up`, its verbs, and what its agent says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.docker.compose import ComposeProject
+
+MESHLITE = Path(sys.executable).parent / "meshlite"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """One project in the mesh. `state` is a folder of this test; sockets and ports are the usual ones."""
+
+    project: ComposeProject
+    state: Path
+
+    def run(self, *arguments: str, stdin: str = "", timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "MESHLITE_STATE_DIR": str(self.state)}
+        command = [str(MESHLITE), *arguments]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environ
+        )
+
+    def __call__(self, *arguments: str, stdin: str = "", timeout: float = 90) -> str:
+        """Output of a verb that has to succeed."""
+        done = self.run(*arguments, stdin=stdin, timeout=timeout)
+        assert done.returncode == 0, (
+            f"meshlite {' '.join(arguments)}: {done.stdout}{done.stderr}{self.logs()}"
+        )
+        return done.stdout
+
+    def up(self, *options: str) -> None:
+        self("up", "-d", "-p", self.project.name, *options)
+
+    def down(self) -> None:
+        self("down", "--all")
+
+    def apply(self, resources: str) -> None:
+        """Apply YAML in the project's namespace, and give it the moment that it takes to reach the proxy."""
+        self("apply", "-n", self.project.name, "-f", "-", stdin=resources)
+        time.sleep(0.5)
+
+    def delete(self, kind: str, name: str) -> None:
+        self("delete", kind, name, "-n", self.project.name)
+        time.sleep(0.5)
+
+    def status(self) -> dict[str, Any]:
+        """The agent's own account."""
+        done = subprocess.run(
+            ["curl", "-sS", "--unix-socket", "/run/meshlite/agent.sock", "http://agent/v1/status"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def pid(self, part: str) -> int:
+        """Process id of `server`, `agent` or `envoy`."""
+        if part == "envoy":
+            return int(self.status()["proxy"]["pid"])
+        return int(Path(f"/run/meshlite/{part}.pid").read_text().split()[0])
+
+    def logs(self) -> str:
+        """The last lines of every log, for the message of a failed test."""
+        tails = []
+        for log in sorted((self.state / "log").glob("*.log")):
+            tails.append(
+                f"\n--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+            )
+        return "".join(tails)
+
+    def eventually(self, condition: Callable[[], object], what: str, seconds: float = 15) -> None:
+        """Wait until the condition is true; its AssertionErrors count as not yet."""
+        deadline, last = time.monotonic() + seconds, ""
+        while time.monotonic() < deadline:
+            try:
+                if condition():
+                    return
+            except AssertionError as error:
+                last = str(error)
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s: {what} {last}{self.logs()}")

@@ -1,0 +1,232 @@
+"""Kills, restarts and rolls under load: what users see when a part fails, and what `down` leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docker import host
+from tests.docker.conftest import MakeProject, prepare
+from tests.docker.load import Load, Request
+from tests.docker.mesh import Mesh
+
+WEB = """
+import http.server, os, signal, sys, threading
+class Web(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = (os.environ["NAME"] + " " + os.uname().nodename).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+server = http.server.ThreadingHTTPServer(("", 8000), Web)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+"""
+
+
+def web(name: str) -> dict[str, object]:
+    """A replica of the service `web`, with a version of its own and a Compose service of its own."""
+    return {
+        "command": ["python3", "-c", WEB],
+        "environment": {"NAME": name},
+        "labels": {"app": "web", "version": name},
+        "expose": ["8000"],
+        "stop_grace_period": "5s",
+        "restart": "always",
+    }
+
+
+@pytest.fixture
+def mesh(compose_project: MakeProject, tmp_path: Path) -> Iterator[Mesh]:
+    """Two replicas of `web` and a client in the mesh; afterwards the host must be as it was before `up`."""
+    client = {"command": ["sleep", "3600"], "restart": "always"}
+    project = compose_project({"services": {"web-a": web("a"), "web-b": web("b"), "client": client}})
+    before = host.facts()
+    mesh = Mesh(project, tmp_path / "state")
+    try:
+        mesh.up()
+        mesh.eventually(lambda: answers(mesh) == {"a", "b"}, "both replicas answer through the mesh")
+        yield mesh
+    finally:
+        mesh.down()
+    after = host.facts()
+    for fact in ("nft ruleset", "our links", "our mounts", "processes", "our sockets", "listening ports"):
+        assert after[fact] == before[fact], f"{fact} is not as it was before up"
+    for fact in ("daemon.json", "default runtime", "run folder"):
+        assert after[fact] == before[fact], f"{fact} is not as it was before up"
+    for name, file in after["hosts files"].items():  # type: ignore[attr-defined]
+        assert b"meshlite" not in file, f"{name} still has lines of the mesh"
+        assert before["hosts files"].get(name, file) == file  # type: ignore[attr-defined]
+    for name, rules in after["rules in namespaces"].items():  # type: ignore[attr-defined]
+        assert "meshlite" not in rules, f"rules are left in the namespace of {name}"
+        assert "mesh0" not in after["interfaces in namespaces"][name]  # type: ignore[index]
+
+
+def answers(mesh: Mesh, count: int = 12) -> set[str]:
+    """Which replicas answer the client; any answer that is not 200 is an error."""
+    names = set()
+    for _ in range(count):
+        status, body = mesh.project.curl("client", "http://web:8000/")
+        assert status == 200, f"{status} {body}"
+        names.add(body.split()[0])
+    return names
+
+
+def explain(failed: list[Request]) -> str:
+    return str(Counter((request.outcome, request.body) for request in failed).most_common(5))
+
+
+def test_a_killed_server_is_not_noticed_and_comes_back_to_the_same_state(mesh: Mesh) -> None:
+    before, envoy = mesh.status()["snapshot"]["version"], mesh.pid("envoy")
+    with Load(mesh.project, "client", "web", 8000) as load:
+        time.sleep(1)
+        os.kill(mesh.pid("server"), signal.SIGKILL)
+        time.sleep(3)
+        mesh.up()
+        time.sleep(2)
+    assert not load.failed, explain(load.failed)
+    assert mesh.status()["snapshot"]["version"] == before
+    assert mesh.pid("envoy") == envoy
+    assert mesh.status()["server"]["connected"]
+
+
+def test_a_container_joins_while_the_server_is_dead(mesh: Mesh) -> None:
+    os.kill(mesh.pid("server"), signal.SIGKILL)
+    mesh.project.compose("up", "-d", "--force-recreate", "--no-deps", "web-a")
+    mesh.eventually(lambda: answers(mesh) == {"a", "b"}, "the new replica answers without a server")
+
+
+def test_a_killed_agent_is_not_noticed_and_resends_nothing(mesh: Mesh) -> None:
+    envoy = mesh.pid("envoy")
+    before = proxy_updates(mesh)
+    with Load(mesh.project, "client", "web", 8000) as load:
+        time.sleep(1)
+        os.kill(mesh.pid("agent"), signal.SIGKILL)
+        time.sleep(3)
+        mesh.up()
+        time.sleep(2)
+    assert not load.failed, explain(load.failed)
+    assert mesh.pid("envoy") == envoy
+    assert proxy_updates(mesh) == before, "listeners or clusters were touched by the agent's return"
+
+
+def test_a_killed_envoy_serves_again_within_a_second(mesh: Mesh) -> None:
+    envoy = mesh.pid("envoy")
+    with Load(mesh.project, "client", "web", 8000) as load:
+        time.sleep(1)
+        os.kill(envoy, signal.SIGKILL)
+        time.sleep(4)
+    assert mesh.pid("envoy") != envoy
+    assert load.longest_gap() < 1.0, f"{load.longest_gap():.2f} s without an answer: {load.outcomes}"
+    assert all(request.ok for request in load.requests[-50:])
+
+
+def test_a_replica_is_recreated_without_a_failed_request(mesh: Mesh) -> None:
+    with Load(mesh.project, "client", "web", 8000) as load:
+        time.sleep(1)
+        mesh.project.compose("up", "-d", "--force-recreate", "--no-deps", "web-a")
+        time.sleep(2)
+    assert not load.failed, explain(load.failed)
+    mesh.eventually(lambda: answers(mesh) == {"a", "b"}, "the new replica takes part")
+
+
+def test_a_killed_replica_costs_at_most_the_requests_it_was_answering(mesh: Mesh) -> None:
+    """Envoy may not repeat a request whose answer had begun; everything else goes to the other replica."""
+    with Load(mesh.project, "client", "web", 8000) as load:
+        time.sleep(1)
+        subprocess.run(["docker", "kill", mesh.project.container("web-a")], check=True, capture_output=True)
+        time.sleep(3)
+    assert len(load.failed) <= load.threads, explain(load.failed)
+    for request in load.failed:
+        assert request.outcome == "503", explain(load.failed)
+        assert "reset" in request.body or "disconnect" in request.body, explain(load.failed)
+
+
+def test_the_mesh_survives_a_restart_of_the_engine(mesh: Mesh) -> None:
+    prepare("engine", "restart")
+    mesh.eventually(lambda: answers(mesh) == {"a", "b"}, "the mesh is back without a command", seconds=60)
+    captured = [workload["captured"] for workload in mesh.status()["workloads"]]
+    assert captured == [True, True, True]
+
+
+def test_the_mesh_lets_go_of_a_project_that_was_removed(mesh: Mesh) -> None:
+    mesh.project.compose("rm", "-sf", "web-b")
+    mesh.eventually(lambda: answers(mesh) == {"a"}, "only the other replica answers")
+
+
+@pytest.mark.parametrize("part", ["server", "agent", "envoy"])
+def test_down_cleans_up_although_a_part_is_dead(mesh: Mesh, part: str) -> None:
+    pid = mesh.pid(part)
+    if part == "envoy":
+        os.kill(mesh.pid("agent"), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    # What `down` must leave is asserted by the fixture.
+
+
+def test_thirty_containers_at_once_are_all_captured_before_their_first_instruction(
+    compose_project: MakeProject, tmp_path: Path
+) -> None:
+    asks = "import sys, time, urllib.request\n" + FIRST_ACT
+    caller = {"command": ["python3", "-c", asks], "deploy": {"replicas": 30}}
+    project = compose_project({"services": {"web-a": web("a"), "caller": caller}}, up=False)
+    project.compose("up", "-d", "web-a")
+    mesh = Mesh(project, tmp_path / "state")
+    try:
+        mesh.up()
+        mesh.apply(STAMP.format(namespace=project.name))
+        project.compose("up", "-d", "caller", timeout=150)
+        mesh.eventually(said(mesh), "every caller has said what it got first", seconds=60)
+        answers = [line.split("|")[-1].strip() for line in project.compose("logs", "caller").splitlines()]
+        assert Counter(answers) == {"from the mesh": 30}, mesh.logs()
+    finally:
+        mesh.down()
+
+
+FIRST_ACT = """
+try:
+    answer = urllib.request.urlopen("http://web:8000/", timeout=10).read().decode()
+except Exception as error:
+    answer = repr(error)
+print(answer, flush=True)
+time.sleep(600)
+"""
+STAMP = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: {namespace}}}
+spec:
+  hosts: [web]
+  http: [{{directResponse: {{status: 200, body: {{string: from the mesh}}}}}}]
+"""
+
+
+def said(mesh: Mesh) -> Callable[[], object]:
+    return lambda: len(mesh.project.compose("logs", "caller").splitlines()) >= 30
+
+
+def proxy_updates(mesh: Mesh) -> dict[str, str]:
+    """Envoy's counters of configuration changes."""
+    wanted = (
+        "listener_manager.listener_added",
+        "listener_manager.listener_modified",
+        "cluster_manager.cluster_",
+    )
+    done = subprocess.run(
+        ["curl", "-sS", "--unix-socket", "/run/meshlite/proxy/admin.sock", "http://envoy/stats"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    rows = (line.partition(": ") for line in done.stdout.splitlines() if line.startswith(wanted))
+    return {name: value for name, _, value in rows}
