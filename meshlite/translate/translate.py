@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meshlite.model.mesh import Problem, Snapshot
@@ -18,6 +19,7 @@ class Memory:
 
     resources: resources.Memory = field(default_factory=dict)
     parts: emit.Memory = field(default_factory=dict)
+    encoded: Mapping[str, Mapping[str, Encoded]] = field(default_factory=dict)
 
 
 def translate(snapshot: Snapshot, node: NodeView) -> Translation:
@@ -36,10 +38,13 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
     decided, strict = plan(snapshot, node, specs, report)
     bodies, parts = emit.emit(decided, last.parts)
     encoded = {
-        type_url: {name: Encoded.of(body) for name, body in sorted(named.items())}
-        for type_url, named in bodies.items()
+        type_url: _encoded(named, last.encoded.get(type_url, {})) for type_url, named in bodies.items()
     }
-    return Translation(encoded, tuple(problems.values()), strict), Memory(specs, parts)
+    return Translation(encoded, tuple(problems.values()), strict), Memory(specs, parts, encoded)
+
+
+def _encoded(bodies: Mapping[str, bytes], last: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
+    return {name: Encoded.of(body, last.get(name)) for name, body in sorted(bodies.items())}
 
 
 class Translator:

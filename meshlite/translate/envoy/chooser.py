@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from meshlite.translate.envoy import schema
-from meshlite.translate.envoy.values import cidr
 from meshlite.translate.plan.listener import Chooser, Chosen, PortChoice
+from meshlite.translate.plan.route import Text
 
 _MATCHER = "xds.type.matcher.v3.Matcher"
 _ON_MATCH = f"{_MATCHER}.OnMatch"
-_RANGES = "xds.type.matcher.v3.IPMatcher"
 _STRING = "google.protobuf.StringValue"
 _INPUTS = schema.PREFIX + "envoy.extensions.matching.common_inputs.network.v3."
 _HTTP = ("'h2c'", "'http/1.0'", "'http/1.1'")
@@ -42,8 +41,8 @@ def _port(found: Any, port: PortChoice, chooser: Chooser) -> None:
             _act(protocols[protocol], port.http)
         rest = rest.matcher.on_no_match
     rest = _addresses(rest, port.detected)
-    if chooser.fenced:
-        rest = _fence(rest, chooser)
+    if chooser.fenced is not None:
+        rest = _fence(rest, chooser.fenced, chooser.fence)
     _act(rest, port.otherwise)
 
 
@@ -56,18 +55,16 @@ def _addresses(found: Any, chosen: Chosen) -> Any:
     return found.matcher.on_no_match
 
 
-def _fence(found: Any, chooser: Chooser) -> Any:
-    tree = found.matcher.matcher_tree
-    _input(tree, "DestinationIPInput")
-    ranges: Any = schema.message(_RANGES)()
-    fence = ranges.range_matchers.add()
-    network = cidr(chooser.fenced)
-    prefix = fence.ranges.add(address_prefix=network["address_prefix"])
-    prefix.prefix_len.value = network["prefix_len"]
-    _act(fence.on_match, chooser.fence)
-    tree.custom_match.name = "fence"
-    tree.custom_match.typed_config.type_url = schema.PREFIX + _RANGES
-    tree.custom_match.typed_config.value = ranges.SerializeToString(deterministic=True)
+def _fence(found: Any, fenced: Text, fence: str) -> Any:
+    matcher = found.matcher.matcher_list.matchers.add()
+    predicate = matcher.predicate.single_predicate
+    _input(predicate, "DestinationIPInput")
+    if fenced.kind == "regex":
+        predicate.value_match.safe_regex.google_re2.SetInParent()
+        predicate.value_match.safe_regex.regex = fenced.value
+    else:
+        setattr(predicate.value_match, fenced.kind, fenced.value)
+    _act(matcher.on_match, fence)
     return found.matcher.on_no_match
 
 

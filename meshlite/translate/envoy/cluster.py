@@ -35,20 +35,17 @@ _POLICIES = {
     "random": "RANDOM",
     "ring_hash": "RING_HASH",
     "maglev": "MAGLEV",
-    "original": "CLUSTER_PROVIDED",
 }
 
 
 def cluster(cluster: Cluster) -> dict[str, Any]:
     policy = cluster.policy
     istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
-    discovery: dict[str, Any] = {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
-    if policy.balancer.kind == "original":
-        discovery = {"type": "ORIGINAL_DST"}
     panic = policy.outliers.panic_percent if policy.outliers is not None else 0
     return {
         "name": cluster.name,
-        **discovery,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": duration(policy.pool.connect_timeout),
         "upstream_bind_config": {"socket_options": _marked(cluster.mark)},
         "common_lb_config": {"healthy_panic_threshold": {"value": panic}},

@@ -33,10 +33,8 @@ class Parts:
         return self.kept((fields, of), lambda: schema.encode(name, fields(*of)))
 
     def kept(self, part: Hashable, encode: Callable[[], bytes]) -> bytes:
-        found = self.now.get(part)
-        if found is None:
-            found = self.last.get(part)
-            self.now[part] = found = found if found is not None else encode()
+        found = self.last.get(part)
+        self.now[part] = found = found if found is not None else encode()
         return found
 
 

@@ -105,12 +105,12 @@ def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
 def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
     """The namespace is shared with upstream connections, and hashable: they are pooled by it."""
     values = [
-        _value(DESTINATION, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
+        _value(DESTINATION, "envoy.string", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
         _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
         | {"shared_with_upstream": "ONCE"},
     ]
     if entrance.source.identity:
-        values.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity) | {"read_only": True})
+        values.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity))
     return values
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshlite.translate.envoy.filters import per_route
 from meshlite.translate.envoy.schema import typed
-from meshlite.translate.envoy.values import cidr, duration, fraction, only, string_match
+from meshlite.translate.envoy.values import duration, fraction, only, string_match
 from meshlite.translate.plan.route import (
     Forward,
     HashKey,
@@ -91,9 +91,8 @@ def _match(match: Match) -> dict[str, Any]:
         fields["headers"] = [_header(header) for header in match.headers]
     if match.query:
         fields["query_parameters"] = [{"name": name, **_value(text)} for name, text in match.query]
-    if match.destinations:
-        ranges = [cidr(destination) for destination in match.destinations]
-        fields["filter_state"] = [{"key": DESTINATION, "address_match": {"ranges": ranges}}]
+    if match.destination is not None:
+        fields["filter_state"] = [{"key": DESTINATION, "string_match": string_match(match.destination)}]
     return fields
 
 

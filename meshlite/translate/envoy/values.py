@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
 from typing import Any
 
@@ -30,12 +29,6 @@ def string_match(text: Text) -> dict[str, Any]:
     if text.kind == "regex":
         return {"safe_regex": {"regex": text.value}}
     return {text.kind: text.value}
-
-
-def cidr(network: str) -> dict[str, Any]:
-    """An address or a network with prefix length."""
-    parsed = ipaddress.ip_network(network)
-    return {"address_prefix": str(parsed.network_address), "prefix_len": parsed.prefixlen}
 
 
 def only(**fields: Any) -> dict[str, Any]:

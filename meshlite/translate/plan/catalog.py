@@ -36,13 +36,17 @@ class ServicePort:
 class Replica:
     """A workload of a service. `dial`: the address this node reaches it at, empty if it cannot.
 
-    `addresses`: its own ones, by which neighbours on this node may call it.
+    `addresses`: its own ones, by which neighbours on this node may call it. `subset` names it alone.
     """
 
     workload: Workload
     labels: Mapping[str, str]
     dial: str
     addresses: tuple[str, ...]
+
+    @property
+    def subset(self) -> str:
+        return f"@{self.workload.name}"
 
     @property
     def ready(self) -> bool:
@@ -68,13 +72,25 @@ class Callee:
     def only_port(self) -> int | None:
         return next(iter(self.ports)) if len(self.ports) == 1 else None
 
-    def replica_addresses(self, port: int) -> tuple[str, ...]:
-        """Own addresses of the replicas on this node that have that port."""
-        return tuple(
-            dict.fromkeys(
-                address for replica in self.replicas if replica.listens(port) for address in replica.addresses
-            )
-        )
+    @cached_property
+    def addressed(self) -> Mapping[int, tuple[Replica, ...]]:
+        """By port: the replicas that callers on this node may dial by an address of their own.
+
+        One of each name: where a new one replaces an old one, both may be there for a moment.
+        """
+        found: dict[int, dict[str, Replica]] = {port: {} for port in self.ports}
+        for replica in self.replicas:
+            if not (replica.addresses and replica.dial):
+                continue
+            for port, named in found.items():
+                if replica.listens(port) and (replica.subset not in named or replica.ready):
+                    named[replica.subset] = replica
+        return {port: tuple(named.values()) for port, named in found.items()}
+
+    def addresses(self, port: int) -> tuple[str, ...]:
+        """Every address on which the service is found: its own, then the replicas'."""
+        own = (address for replica in self.addressed[port] for address in replica.addresses)
+        return tuple(dict.fromkeys((self.address, *own)))
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,9 @@ class Warmup:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancer:
-    """`size`: ring size or table size, 0 for Envoy's own. `original`: to the address the caller dialled."""
+    """`size`: of the ring or table, 0 for Envoy's own. `hash_key`: what a consistent hash is made of."""
 
-    kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev", "original"] = (
-        "least_request"
-    )
+    kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev"] = "least_request"
     size: int = 0
     warmup: Warmup | None = None
     hash_key: HashKey | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from meshlite.model.networking import Subset
 from meshlite.translate.plan.caller import Caller, matches
@@ -16,62 +16,85 @@ from meshlite.translate.plan.rules import Rule, Rules
 
 @dataclass(frozen=True)
 class Destinations:
-    """What one group of callers finds. Clusters are shared with all callers that follow the same rule."""
+    """What one group of callers finds: the rule they follow for each service (FQDN), and clusters.
+
+    `apart`: the services for which they follow another rule than callers of the service's own namespace do.
+    Clusters are shared with those, except for these services.
+    """
 
     services: Catalog
-    rules: Rules
     caller: Caller
+    rules: Mapping[str, Rule | None]
+    apart: frozenset[str] = frozenset()
 
     def cluster(self, fqdn: str, subset: str, port: int) -> str:
         """The name of a cluster, also of one that does not exist: requests to it get 503."""
         name = f"outbound|{port}|{subset}|{fqdn}"
-        service = self.services.services.get(fqdn)
-        return f"{name}|{self.caller.name}" if service is not None and self.apart(service) else name
+        return f"{name}|{self.caller.name}" if fqdn in self.apart else name
 
     def policy(self, fqdn: str, subset: str, port: int) -> Policy:
-        rule = self.rule(fqdn)
+        rule = self.rules.get(fqdn)
         return policy(rule, rule.subset(subset) if rule is not None else None, port)
 
     def balancer(self, fqdn: str, subset: str, port: int) -> LoadBalancer:
         return self.policy(fqdn, subset, port).balancer
 
-    def rule(self, fqdn: str) -> Rule | None:
-        service = self.services.services.get(fqdn)
-        return self.rules.of(fqdn, service.namespace if service is not None else "", self.caller)
-
     def known(self, fqdn: str, subset: str) -> bool:
-        rule = self.rule(fqdn)
+        rule = self.rules.get(fqdn)
         return not subset or (rule is not None and rule.subset(subset) is not None)
 
-    def apart(self, service: Callee) -> bool:
-        """Whether these callers follow another rule for a service than the service's own namespace does."""
-        usual = self.rules.of(service.fqdn, service.namespace, Caller(service.namespace))
-        return self.rules.of(service.fqdn, service.namespace, self.caller) is not usual
+
+def usual(services: Catalog, rules: Rules) -> Mapping[str, Rule | None]:
+    """The rules that callers of each service's own namespace follow for it."""
+    return {
+        service.fqdn: rules.of(service.fqdn, service.namespace, Caller(service.namespace))
+        for service in services.services.values()
+    }
+
+
+def destinations(
+    services: Catalog, rules: Rules, usual: Mapping[str, Rule | None], caller: Caller
+) -> Destinations:
+    followed = {
+        service.fqdn: rules.of(service.fqdn, service.namespace, caller)
+        for service in services.services.values()
+    }
+    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule is not usual[fqdn])
+    return Destinations(services, caller, followed, apart)
 
 
 def clusters(
-    services: Catalog, rules: Rules, callers: Iterable[Caller], mark: int
+    services: Catalog, usual: Mapping[str, Rule | None], views: Iterable[Destinations], mark: int
 ) -> Iterator[tuple[Cluster, EndpointSet]]:
-    """Every port of every service and subset, once for all callers that share it."""
-    callers = tuple(callers)
+    """Every port of every service and subset, once for all callers that share it.
+
+    And every replica that callers may dial by its own address: who does so means that one, healthy or not.
+    """
+    shared = Destinations(services, Caller(""), usual)
     for service in services.services.values():
-        usual = Destinations(services, rules, Caller(service.namespace))
-        apart = (Destinations(services, rules, caller) for caller in callers)
-        for view in (usual, *(view for view in apart if view.apart(service))):
-            yield from _of_service(service, view, mark)
+        yield from _of_service(service, shared, mark)
+    for view in views:
+        for fqdn in sorted(view.apart):
+            yield from _of_service(services.services[fqdn], view, mark)
 
 
 def _of_service(service: Callee, view: Destinations, mark: int) -> Iterator[tuple[Cluster, EndpointSet]]:
-    rule = view.rule(service.fqdn)
+    rule = view.rules[service.fqdn]
     subsets: tuple[Subset | None, ...] = (None, *(rule.subsets if rule is not None else ()))
     for port in service.ports.values():
         for subset in subsets:
             name = view.cluster(service.fqdn, subset.name if subset is not None else "", port.number)
-            settings = policy(rule, subset, port.number)
-            cluster = Cluster(
-                name, service.fqdn, service.name, service.namespace, _http(port, settings), settings, mark
-            )
+            cluster = _cluster(service, port, name, policy(rule, subset, port.number), mark)
             yield cluster, EndpointSet(name, tuple(_endpoints(service.replicas, port.number, subset)))
+        alone = replace(policy(rule, None, port.number), balancer=LoadBalancer(), outliers=None)
+        for replica in service.addressed[port.number]:
+            name = view.cluster(service.fqdn, replica.subset, port.number)
+            cluster = _cluster(service, port, name, alone, mark)
+            yield cluster, EndpointSet(name, (_endpoint(replica, port.number),))
+
+
+def _cluster(service: Callee, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
+    return Cluster(name, service.fqdn, service.name, service.namespace, _http(port, policy), policy, mark)
 
 
 def _http(port: ServicePort, policy: Policy) -> Http:
@@ -85,7 +108,11 @@ def _endpoints(replicas: tuple[Replica, ...], port: int, subset: Subset | None) 
     wanted = tuple(subset.labels.items()) if subset is not None else ()
     for replica in sorted(replicas, key=lambda replica: replica.dial):
         if replica.ready and replica.listens(port) and matches(wanted, replica.labels):
-            yield Endpoint(replica.dial, port, replica.workload.name, replica.workload.version)
+            yield _endpoint(replica, port)
+
+
+def _endpoint(replica: Replica, port: int) -> Endpoint:
+    return Endpoint(replica.dial, port, replica.workload.name, replica.workload.version)
 
 
 def report_unused(rules: Rules, services: Catalog, report: Report) -> None:

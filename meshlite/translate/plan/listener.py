@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshlite.translate.plan.route import Text
+
 
 @dataclass(frozen=True, slots=True)
 class HttpChain:
@@ -48,14 +50,14 @@ class PortChoice:
 class Chooser:
     """Which chain takes a connection. Shared by the listeners of callers that see the same.
 
-    `http`, `otherwise`: for ports without an entry. `fenced`: a network whose addresses belong to services;
+    `http`, `otherwise`: for ports without an entry. `fenced`: addresses of services;
     what dials there without being known goes to the chain `fence` instead of `otherwise`.
     """
 
     ports: tuple[PortChoice, ...]
     otherwise: str
     http: str = ""
-    fenced: str = ""
+    fenced: Text | None = None
     fence: str = ""
 
 

@@ -9,6 +9,7 @@ from meshlite.translate.plan.catalog import Callee, Catalog
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.listener import Chooser, HttpChain, PortChoice, TcpChain
+from meshlite.translate.plan.route import Text
 
 SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
 """Ports where the server is known to speak first: waiting for the client's first bytes would delay it."""
@@ -27,7 +28,7 @@ class Outbound:
     silent_ports: tuple[int, ...]
 
 
-def outbound(services: Catalog, view: Destinations, table_ports: tuple[int, ...], fenced: str) -> Outbound:
+def outbound(services: Catalog, view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> Outbound:
     """`table_ports`: ports that have a route table. On others nothing is HTTP."""
     ports = sorted(
         {port for service in services.services.values() for port in service.ports} | {*table_ports}
@@ -68,10 +69,12 @@ def _port(port: int, services: tuple[Callee, ...], view: Destinations, http: boo
     detected: dict[str, str] = {}
     for service in services:
         known = service.ports[port]
-        chain = f"http/{port}" if known.declared and known.http != "none" else _tcp_name(service, port, view)
-        for address in (service.address, *service.replica_addresses(port)):
-            if address not in declared and address not in detected:
-                (declared if known.declared else detected)[address] = chain
+        for subset, addresses in _addresses(service, port):
+            tcp = _tcp_name(service, subset, port, view)
+            chain = f"http/{port}" if known.declared and known.http != "none" else tcp
+            for address in addresses:
+                if address not in declared and address not in detected:
+                    (declared if known.declared else detected)[address] = chain
     return PortChoice(
         port,
         _PASSTHROUGH.name,
@@ -81,20 +84,29 @@ def _port(port: int, services: tuple[Callee, ...], view: Destinations, http: boo
     )
 
 
+def _addresses(service: Callee, port: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Subsets with the addresses that mean them: the whole service, and each replica by itself."""
+    yield "", (service.address,)
+    for replica in service.addressed[port]:
+        yield replica.subset, replica.addresses
+
+
 def _tcp_chains(services: Catalog, view: Destinations) -> Iterator[TcpChain]:
-    """One chain for each port that is, or may turn out to be, plain TCP."""
+    """One chain for each port that is, or may turn out to be, plain TCP; and for each replica's."""
     for service in services.services.values():
         for port in service.ports.values():
-            if port.http == "none" or not port.declared:
-                policy = view.policy(service.fqdn, "", port.number)
-                by_address = (
-                    policy.balancer.hash_key is not None and policy.balancer.hash_key.kind == "address"
-                )
-                name = _tcp_name(service, port.number, view)
+            if port.declared and port.http != "none":
+                continue
+            policy = view.policy(service.fqdn, "", port.number)
+            key = policy.balancer.hash_key
+            for subset, _ in _addresses(service, port.number):
                 yield TcpChain(
-                    name, view.cluster(service.fqdn, "", port.number), policy.pool.tcp_idle, by_address
+                    _tcp_name(service, subset, port.number, view),
+                    view.cluster(service.fqdn, subset, port.number),
+                    policy.pool.tcp_idle,
+                    hash_address=key is not None and key.kind == "address",
                 )
 
 
-def _tcp_name(service: Callee, port: int, view: Destinations) -> str:
-    return f"tcp/{view.cluster(service.fqdn, '', port)}"
+def _tcp_name(service: Callee, subset: str, port: int, view: Destinations) -> str:
+    return f"tcp/{view.cluster(service.fqdn, subset, port)}"

@@ -14,13 +14,12 @@ from meshlite.translate.plan import inbound
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, selector
 from meshlite.translate.plan.catalog import Catalog, catalog, labels
-from meshlite.translate.plan.destinations import Destinations, clusters, report_unused
+from meshlite.translate.plan.destinations import Destinations, clusters, destinations, report_unused, usual
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.outbound import Outbound, outbound
-from meshlite.translate.plan.policy import report_unapplied
 from meshlite.translate.plan.resources import Applied, Memory, Report, of_kind
-from meshlite.translate.plan.route import RouteTable
+from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Context, Selected, select
 from meshlite.translate.plan.rules import Rules, rules
 from meshlite.translate.plan.tables import HACK_PORT, table
@@ -36,8 +35,10 @@ def plan(
     mesh = _mesh(snapshot, node, resources, report)
     residents = tuple(_residents(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
-    seen = {caller: _seen(caller, mesh, node.virtual_network, report) for caller in callers}
-    made = tuple(clusters(mesh.services, mesh.rules, callers, node.mark))
+    followed = usual(mesh.services, mesh.rules)
+    views = {caller: destinations(mesh.services, mesh.rules, followed, caller) for caller in callers}
+    seen = {caller: _seen(views[caller], mesh, within(node.virtual_network), report) for caller in callers}
+    made = tuple(clusters(mesh.services, followed, views.values(), node.mark))
     policies = of_kind(resources, PeerAuthentication)
     strict = {resident.attachment.key: _strict(resident, policies) for resident in residents}
     decided = NodePlan(
@@ -87,12 +88,6 @@ def _mesh(snapshot: Snapshot, node: NodeView, resources: Memory, report: Report)
     destination_rules = rules(of_kind(resources, DestinationRule), services)
     virtual_services = of_kind(resources, VirtualService)
     report_unused(destination_rules, services, report)
-    for rule in destination_rules.every():
-        report_unapplied(rule, report)
-    for one in virtual_services:
-        for part in ("tls", "tcp"):
-            if getattr(one.spec, part):
-                report(one.key, f"spec.{part} has no effect in this version")
     selectors = {rule.wanted for rule in destination_rules.every() if rule.wanted}
     blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
@@ -111,11 +106,12 @@ def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) 
         yield _Resident(attachment, owner, workloads or (owner,), group)
 
 
-def _seen(caller: Caller, mesh: _Mesh, fenced: str, report: Report) -> _Seen:
-    view = Destinations(mesh.services, mesh.rules, caller)
-    selected = select(mesh.virtual_services, caller, mesh.services, report)
+def _seen(view: Destinations, mesh: _Mesh, fenced: Text, report: Report) -> _Seen:
+    selected = select(mesh.virtual_services, view.caller, mesh.services, report)
     ports = _table_ports(mesh.services, selected)
-    tables = (table(Context(caller, port, mesh.services, view, report), selected, fenced) for port in ports)
+    tables = (
+        table(Context(view.caller, port, mesh.services, view, report), selected, fenced) for port in ports
+    )
     return _Seen(outbound(mesh.services, view, ports, fenced), tuple(tables))
 
 

@@ -5,14 +5,11 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from meshlite.model.networking import (
     ConnectionPoolSettings,
     ConsistentHashLB,
     LoadBalancerSettings,
     OutlierDetection,
-    PortTrafficPolicy,
     Subset,
     TcpKeepalive,
     TrafficPolicy,
@@ -30,7 +27,6 @@ from meshlite.translate.plan.cluster import (
     RetryBudget,
     Warmup,
 )
-from meshlite.translate.plan.resources import Report
 from meshlite.translate.plan.route import HashKey
 from meshlite.translate.plan.rules import Rule
 
@@ -54,30 +50,6 @@ def policy(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
         upgrade,
         http.use_client_protocol if http else False,
     )
-
-
-def report_unapplied(rule: Rule, report: Report) -> None:
-    """Say which parts of a rule have no effect, so that nobody relies on them."""
-    policies = [rule.policy, *(subset.traffic_policy for subset in rule.subsets)]
-    for part in sorted({part for one in policies if one is not None for part in _unapplied(one)}):
-        for key in rule.keys:
-            report(key, f"trafficPolicy.{part} has no effect in this version")
-
-
-def _unapplied(policy: TrafficPolicy) -> Iterator[str]:
-    every: tuple[TrafficPolicy | PortTrafficPolicy, ...] = (policy, *policy.port_level_settings)
-    for settings in every:
-        if settings.tls is not None and settings.tls.mode in ("SIMPLE", "MUTUAL"):
-            yield f"tls.mode {settings.tls.mode}"
-        balancer = settings.load_balancer
-        if balancer is not None:
-            for part in ("locality_lb_setting", "zone_aware_lb_setting", "backend_utilization"):
-                if getattr(balancer, part) is not None:
-                    yield f"loadBalancer.{part}"
-    if policy.tunnel is not None:
-        yield "tunnel"
-    if policy.proxy_protocol is not None:
-        yield "proxyProtocol"
 
 
 def _settings(policy: TrafficPolicy | None, port: int) -> TrafficPolicy:
@@ -122,8 +94,6 @@ def _balancer(settings: LoadBalancerSettings | None) -> LoadBalancer:
             return LoadBalancer("round_robin", warmup=warmup)
         case "RANDOM":
             return LoadBalancer("random")
-        case "PASSTHROUGH":
-            return LoadBalancer("original")
         case _:
             return LoadBalancer("least_request", warmup=warmup)
 

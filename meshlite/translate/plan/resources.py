@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-
-from meshlite.model.faults import faults_of, field
+from meshlite.model.faults import field
 from meshlite.model.kinds import KINDS
 from meshlite.model.mesh import Resource, Snapshot
 from meshlite.model.message import Message
+from meshlite.model.validate import faults, parse
 
-_KINDS = {kind.name: kind for kind in KINDS}
+_SPECS = {kind.name: kind.spec for kind in KINDS if kind.spec is not None}
 
 T = TypeVar("T", bound=Message)
 
@@ -57,18 +56,11 @@ def read(snapshot: Snapshot, known: Memory, report: Report) -> Memory:
 
 
 def _parse(resource: Resource) -> Message | str:
-    """The typed spec, or what is wrong. Specs are checked when stored, maybe by an older version's rules."""
-    kind = _KINDS.get(resource.kind)
-    if kind is None or kind.spec is None:
-        return f"{resource.kind} is not supported"
-    try:
-        spec = kind.spec.model_validate(resource.spec)
-    except ValidationError as error:
-        faults = faults_of(error, kind.spec, ("spec",))
-    else:
-        faults = kind.rules(spec, resource) if kind.rules is not None else iter(())
-    fault = next((fault for fault in faults if not fault.warning), None)
-    return spec if fault is None else f"{field(fault.path)} {fault.reason}"
+    """The typed spec, or what is wrong. Resources are judged when stored, but maybe by an older version."""
+    fault = next((fault for fault in faults(resource) if not fault.warning), None)
+    if fault is not None:
+        return f"{field(fault.path)} {fault.reason}"
+    return parse(resource, _SPECS[resource.kind])
 
 
 def of_kind(resources: Memory, spec: type[T]) -> tuple[Applied[T], ...]:

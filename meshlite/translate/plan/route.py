@@ -5,6 +5,9 @@ Values only; all shares are millionths, all names of clusters are final.
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -20,6 +23,26 @@ class Text:
     value: str = ""
 
 
+def one_of(addresses: Collection[str]) -> Text:
+    """The text of any of these addresses."""
+    if len(addresses) == 1:
+        return Text("exact", *addresses)
+    return Text("regex", "|".join(re.escape(address) for address in addresses))
+
+
+def within(network: str) -> Text:
+    """The text of any address of an IPv4 network. Ranges proper are not a settled part of Envoy's API."""
+    parsed = ipaddress.IPv4Network(network)
+    whole, part = divmod(parsed.prefixlen, 8)
+    octets = str(parsed.network_address).split(".")
+    if not part:
+        return Text("exact" if whole == 4 else "prefix", ".".join(octets[:whole]) + "." * (whole < 4))
+    first = int(octets[whole])
+    values = "|".join(str(value) for value in range(first, first + 2 ** (8 - part)))
+    tail = r"\.[0-9.]+" if whole < 3 else ""
+    return Text("regex", re.escape("".join(f"{octet}." for octet in octets[:whole])) + f"({values}){tail}")
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
     name: str
@@ -29,19 +52,19 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All of it must hold. `destinations`: addresses one of which the client dialled; empty: any."""
+    """All of it must hold. `destination`: the address that the client dialled; None: any."""
 
     path: Text = Text("prefix", "/")
     ignore_case: bool = False
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[tuple[str, Text], ...] = ()
-    destinations: tuple[str, ...] = ()
+    destination: Text | None = None
 
     @property
     def everything(self) -> bool:
         """No later route can be reached."""
         whole = self.path in (Text("prefix", "/"), Text("prefix", ""), Text("regex", ".*"))
-        return whole and not (self.headers or self.query or self.destinations)
+        return whole and not (self.headers or self.query or self.destination)
 
 
 @dataclass(frozen=True, slots=True)

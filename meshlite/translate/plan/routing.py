@@ -148,9 +148,6 @@ def _route(
     block: HTTPMatchRequest | None,
     context: Context,
 ) -> Route | None:
-    if rule.delegate is not None:
-        context.report(owner.key, f"spec.http[{place}].delegate has no effect in this version")
-        return None
     taken: Forward | Redirect | Respond | None
     if rule.redirect is not None:
         taken = action.redirect(rule.redirect, context.port)

@@ -7,7 +7,7 @@ caller's namespace, then the service's, then the root namespace.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from meshlite.model.names import ROOT_NAMESPACE, resolve_known
 from meshlite.model.networking import DestinationRule, Subset, TrafficPolicy
@@ -43,25 +43,20 @@ class Rules:
     """Merged rules by namespace; those with a selector first, then in order of application."""
 
     by_namespace: Mapping[str, tuple[Rule, ...]]
-    found: dict[tuple[Caller, str, str], Rule | None] = field(default_factory=dict, compare=False)
 
     def every(self) -> Iterator[Rule]:
         return (rule for group in self.by_namespace.values() for rule in group)
 
     def of(self, fqdn: str, namespace: str, caller: Caller) -> Rule | None:
         """The rule that `caller` follows for the service `fqdn` of `namespace`."""
-        key = (caller, fqdn, namespace)
-        if key not in self.found:
-            self.found[key] = self._find(fqdn, namespace, caller)
-        return self.found[key]
-
-    def _find(self, fqdn: str, namespace: str, caller: Caller) -> Rule | None:
         own = self.by_namespace.get(caller.namespace, ())
         if caller.namespace == ROOT_NAMESPACE:
             own = tuple(rule for rule in own if rule.wanted or private(rule.export_to, rule.namespace))
-        steps = (own, self.by_namespace.get(namespace, ()), self.by_namespace.get(ROOT_NAMESPACE, ()))
-        found = (_best((rule for rule in step if rule.for_caller(caller)), fqdn) for step in steps)
-        return next((rule for rule in found if rule is not None), None)
+        for step in (own, self.by_namespace.get(namespace, ()), self.by_namespace.get(ROOT_NAMESPACE, ())):
+            best = _best(step, fqdn, caller)
+            if best is not None:
+                return best
+        return None
 
 
 def rules(applied: Iterable[Applied[DestinationRule]], services: Catalog) -> Rules:
@@ -107,9 +102,9 @@ def _merged(first: Rule, later: Rule) -> Rule:
     )
 
 
-def _best(candidates: Iterable[Rule], fqdn: str) -> Rule | None:
+def _best(candidates: Iterable[Rule], fqdn: str, caller: Caller) -> Rule | None:
     """The rule whose host fits most closely: the name itself, else the longest wildcard."""
-    fitting = [rule for rule in candidates if fits(rule.host, fqdn)]
+    fitting = [rule for rule in candidates if fits(rule.host, fqdn) and rule.for_caller(caller)]
     return max(fitting, key=lambda rule: closeness(rule.host), default=None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from meshlite.model.names import qualified_names
 from meshlite.translate.plan.catalog import Callee
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
-from meshlite.translate.plan.route import Forward, Match, Route, RouteTable, Target, VirtualHost
+from meshlite.translate.plan.route import Forward, Match, Route, RouteTable, Target, Text, VirtualHost, one_of
 from meshlite.translate.plan.routing import Context, Selected, default_route, routes
 
 HACK_PORT = 80
@@ -19,24 +19,26 @@ def table_name(context: Context) -> str:
     return f"{context.port}/{context.caller.name}"
 
 
-def table(context: Context, selected: Selected, fenced: str) -> RouteTable:
+def table(context: Context, selected: Selected, fenced: Text) -> RouteTable:
     """All virtual hosts of a port. The last one takes requests that name no known host.
 
     Such a request goes where the client dialled: to a service known by its address, through to the original
-    destination otherwise; but not into the `fenced` network, where only services are.
+    destination otherwise; but not to a `fenced` address, which only services have.
     """
     names = _Names()
     services = context.services.on_port(context.port)
     callable = tuple(service for service in services if service.ports[context.port].http != "none")
     found = {service.fqdn: _routes(service, context, selected) for service in callable}
-    hosts = [
-        VirtualHost(f"{service.fqdn}:{context.port}", names.take(domains), found[service.fqdn])
-        for service, domains in _domains(callable, context)
-    ]
+    hosts = []
+    for service in callable:
+        domains = names.take(_domains(service, context))
+        hosts.append(VirtualHost(f"{service.fqdn}:{context.port}", domains, found[service.fqdn]))
+    for service in callable:
+        hosts += _replicas(service, context, names)
     if context.port == HACK_PORT:
         hosts += _strangers(context, selected, names)
     dialled = tuple(
-        replace(route, match=replace(route.match, destinations=_addresses(service, context.port)))
+        replace(route, match=replace(route.match, destination=one_of(service.addresses(context.port))))
         for service in callable
         for route in found[service.fqdn]
     )
@@ -63,16 +65,18 @@ def _routes(service: Callee, context: Context, selected: Selected) -> tuple[Rout
     return made or (default_route(service, context),)
 
 
-def _domains(services: tuple[Callee, ...], context: Context) -> Iterator[tuple[Callee, tuple[str, ...]]]:
-    """Services with the names they are called by, without ports: a Host header's port is not looked at."""
-    for service in services:
-        near = (service.name, *service.aliases) if service.namespace == context.caller.namespace else ()
-        names = (*near, *qualified_names(service.name, service.namespace))
-        yield service, (*names, *_addresses(service, context.port))
+def _domains(service: Callee, context: Context) -> tuple[str, ...]:
+    """The names a service is called by, without ports: a Host header's port is not looked at."""
+    near = (service.name, *service.aliases) if service.namespace == context.caller.namespace else ()
+    return (*near, *qualified_names(service.name, service.namespace), service.address)
 
 
-def _addresses(service: Callee, port: int) -> tuple[str, ...]:
-    return service.address, *service.replica_addresses(port)
+def _replicas(service: Callee, context: Context, names: _Names) -> Iterator[VirtualHost]:
+    """Who names a replica's address means that one: no VirtualService applies, as in Istio."""
+    for replica in service.addressed[context.port]:
+        cluster = context.destinations.cluster(service.fqdn, replica.subset, context.port)
+        route = Route(Match(), Forward((Target(cluster),)), name="default")
+        yield VirtualHost(f"{replica.addresses[0]}:{context.port}", names.take(replica.addresses), (route,))
 
 
 def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
@@ -81,8 +85,8 @@ def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[
             yield VirtualHost(f"{host}:{context.port}", names.take((host,)), made)
 
 
-def _fence(fenced: str) -> Route:
-    return Route(Match(destinations=(fenced,)), Forward((Target(BLACK_HOLE),)), name="block_all")
+def _fence(fenced: Text) -> Route:
+    return Route(Match(destination=fenced), Forward((Target(BLACK_HOLE),)), name="block_all")
 
 
 _PASSTHROUGH = Route(Match(), Forward((Target(PASSTHROUGH),)), name="allow_any")
