@@ -5,7 +5,8 @@ COMPOSE := docker compose --progress quiet -f compose/bookinfo.yaml
 SCRIPTS := $(filter-out %.py,$(wildcard scripts/*)) .ci/run agents/install $(addprefix agents/vagrant/,compose vm join)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-ready check format golden bench clean
+.PHONY: help demo demo-down test test-ready check check-ready check-style check-types check-rooms check-scripts \
+	format golden bench clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +31,22 @@ test-ready:
 	@scripts/setup host engine test
 	@scripts/image demo test
 
-check: ## lint, types, import contract, shell scripts
+check: check-ready check-style check-types check-rooms check-scripts ## lint, types, import contract, shell scripts
+
+check-ready:
 	@scripts/setup check
+
+check-style: check-ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types: check-ready
 	$(BIN)/mypy
+
+check-rooms: check-ready
 	$(BIN)/lint-imports
+
+check-scripts: check-ready
 	shellcheck $(SCRIPTS)
 
 format: ## let ruff put the code in order
