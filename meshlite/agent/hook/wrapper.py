@@ -44,7 +44,9 @@ def _words(words: Sequence[str]) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
-_REFUSE = """echo "meshlite: not captured, and fail_closed is set; see 'meshlite status'" >&2
+_REFUSE = """why="meshlite: not captured, and fail_closed is set; 'meshlite status' says more"
+echo "$why" >&2
+[ -z "$log" ] || printf '{"level":"error","msg":"%s"}\\n' "$why" >>"$log"
 kill -KILL "$(cat "$pid_file")"
 exit 1"""
 
@@ -54,13 +56,15 @@ _TEMPLATE = """#!/bin/sh
 real={real}
 [ -x "$real" ] || real={name}
 
-create= pid_file= previous=
+create='' log='' pid_file='' previous=''
 for word in "$@"; do
-    case $previous in --pid-file) pid_file=$word ;; esac
+    case $previous in --pid-file) pid_file=$word ;; --log) log=$word ;; esac
     case $word in create) create=1 ;; --pid-file=*) pid_file=${{word#--pid-file=}} ;; esac
     previous=$word
 done
-[ -n "$create" ] && [ -n "$pid_file" ] || exec "$real" {arguments} "$@"
+if [ -z "$create" ] || [ -z "$pid_file" ]; then
+    exec "$real" {arguments} "$@"
+fi
 
 "$real" {arguments} "$@" || exit $?
 {ask} "$previous" "$(cat "$pid_file")" {patience} </dev/null >/dev/null 2>&1 && exit 0

@@ -1,0 +1,65 @@
+"""The engine's configuration file: entered without loss, left as it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshlite.agent.hook import daemon_json, files
+
+OURS = {"path": "/w"}
+OPERATORS = b'{\n  "log-driver": "local",\n  "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}\n}'
+
+configs = st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=5), max_size=4).flatmap(
+    lambda base: st.sampled_from(
+        [base, {**base, "runtimes": {}}, {**base, "runtimes": {"x": {"path": "x"}}, "default-runtime": "x"}]
+    )
+)
+
+
+def test_the_operators_keys_stay_when_entering() -> None:
+    assert json.loads(daemon_json.entered(OPERATORS, "/w")) == {
+        "log-driver": "local",
+        "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, daemon_json.RUNTIME: OURS},
+        "default-runtime": daemon_json.RUNTIME,
+    }
+
+
+@pytest.mark.parametrize("content", [None, b"", b"  \n", b"{}"])
+def test_no_file_and_an_empty_one_are_entered(content: bytes | None) -> None:
+    assert not daemon_json.names_us(content)
+    assert daemon_json.names_us(daemon_json.entered(content, "/w"))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"runtimes": []}', b"\xff"])
+def test_what_is_no_configuration_is_said_and_not_touched(content: bytes) -> None:
+    with pytest.raises(ValueError, match="it is not"):
+        daemon_json.entered(content, "/w")
+
+
+def test_parting_says_aloud_what_a_reload_would_not_unset() -> None:
+    assert json.loads(daemon_json.parting(None, "runc")) == {"default-runtime": "runc", "runtimes": {}}
+    spoken = json.loads(daemon_json.parting(OPERATORS, "runc"))
+    assert (spoken["default-runtime"], list(spoken["runtimes"])) == ("runc", ["nvidia"])
+
+
+def test_an_untouched_file_goes_back_byte_for_byte() -> None:
+    written = daemon_json.entered(OPERATORS, "/w")
+    assert files.target(written, OPERATORS, files.digest(written)) == OPERATORS
+    assert files.target(written, None, files.digest(written)) is None
+
+
+def test_a_file_edited_meanwhile_keeps_the_edit_and_loses_only_what_is_ours() -> None:
+    edited = json.loads(daemon_json.entered(OPERATORS, "/w")) | {"debug": True}
+    target = files.target(json.dumps(edited).encode(), OPERATORS, "digest of what we wrote")
+    assert target is not None
+    assert json.loads(target) == json.loads(OPERATORS) | {"debug": True}
+
+
+@given(configs)
+def test_leaving_an_edited_file_undoes_exactly_the_entering(config: dict[str, object]) -> None:
+    original = json.dumps(config).encode()
+    assert json.loads(daemon_json.without_ours(daemon_json.entered(original, "/w"), original)) == config
