@@ -87,10 +87,10 @@ def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
     return snapshot, NodeView(name=NODE, attachments=attachments(case), host_workloads=host)
 
 
-def load(path: Path) -> tuple[Snapshot, NodeView]:
+def load(path: Path) -> dict[str, Any]:
     """A case file: one YAML document with `workloads`, and each resource as a document of its own."""
     first, *documents = (document for document in yaml.safe_load_all(path.read_text()) if document)
-    return mesh({**first, "resources": documents})
+    return {**first, "resources": documents}
 
 
 def shown(translation: Translation) -> dict[str, Any]:

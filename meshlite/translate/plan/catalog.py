@@ -72,6 +72,11 @@ class Callee:
     def only_port(self) -> int | None:
         return next(iter(self.ports)) if len(self.ports) == 1 else None
 
+    @property
+    def http_ports(self) -> frozenset[int]:
+        """Ports on which it may speak HTTP."""
+        return frozenset(port.number for port in self.ports.values() if port.http != "none")
+
     @cached_property
     def addressed(self) -> Mapping[int, tuple[Replica, ...]]:
         """By port: the replicas that callers on this node may dial by an address of their own.
@@ -102,16 +107,7 @@ class Catalog:
     @cached_property
     def http_ports(self) -> tuple[int, ...]:
         """Ports on which at least one service may speak HTTP."""
-        return tuple(
-            sorted(
-                {
-                    port.number
-                    for service in self.services.values()
-                    for port in service.ports.values()
-                    if port.http != "none"
-                }
-            )
-        )
+        return tuple(sorted(frozenset[int]().union(*(one.http_ports for one in self.services.values()))))
 
     def on_port(self, number: int) -> tuple[Callee, ...]:
         return tuple(service for service in self.services.values() if number in service.ports)

@@ -35,7 +35,7 @@ def outbound(services: Catalog, view: Destinations, table_ports: tuple[int, ...]
     )
     choices = tuple(_port(port, services.on_port(port), view, port in table_ports) for port in ports)
     return Outbound(
-        tuple(HttpChain(f"http/{port}", f"{port}/{view.caller.name}") for port in table_ports),
+        tuple(HttpChain(f"http/{port}", view.caller.table(port)) for port in table_ports),
         (*_tcp_chains(services, view), _PASSTHROUGH, _FENCE),
         Chooser(choices, _PASSTHROUGH.name, fenced=fenced, fence=_FENCE.name),
         silent_ports(services),

@@ -22,7 +22,7 @@ from meshlite.translate.plan.resources import Applied, Memory, Report, of_kind
 from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Context, Selected, select
 from meshlite.translate.plan.rules import Rules, rules
-from meshlite.translate.plan.tables import HACK_PORT, table
+from meshlite.translate.plan.tables import table
 
 
 def plan(
@@ -116,8 +116,8 @@ def _seen(view: Destinations, mesh: _Mesh, fenced: Text, report: Report) -> _See
 
 
 def _table_ports(services: Catalog, selected: Selected) -> tuple[int, ...]:
-    hack = {HACK_PORT} if any(True for _ in selected.strangers(services)) else set()
-    return tuple(sorted({*services.http_ports} | hack))
+    strangers = {port for stranger in selected.strangers for port in stranger.ports}
+    return tuple(sorted(strangers.union(services.http_ports)))
 
 
 def _strict(resident: _Resident, policies: tuple[Applied[PeerAuthentication], ...]) -> StrictPolicy:

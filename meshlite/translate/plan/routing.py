@@ -28,6 +28,9 @@ from meshlite.translate.plan.rules import closeness, fits
 
 MESH = "mesh"
 
+LONE_PORT = 80
+"""The only port on which Istio routes a VirtualService none of whose hosts is in the mesh."""
+
 _RETRY = Retry(2, "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes")
 _RETRY_UNSENT = Retry(2, f"{_RETRY.on},reset-before-request")
 
@@ -42,23 +45,20 @@ def default_retry(service: Callee | None, port: int) -> Retry:
 
 
 @dataclass(frozen=True)
+class Stranger:
+    """A host that is no service of the mesh, routed by `owner` for who names it on one of the `ports`."""
+
+    host: str
+    owner: Applied[VirtualService]
+    ports: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Selected:
-    """The VirtualServices that a group of callers follows, by host: an FQDN, a wildcard or another name."""
+    """The VirtualServices that a group of callers follows: by service (FQDN), and for other hosts."""
 
-    by_host: Mapping[str, Applied[VirtualService]]
-
-    def of(self, fqdn: str) -> Applied[VirtualService] | None:
-        exact = self.by_host.get(fqdn)
-        if exact is not None:
-            return exact
-        wild = [host for host in self.by_host if host.startswith("*") and fits(host, fqdn)]
-        return self.by_host[max(wild, key=closeness)] if wild else None
-
-    def strangers(self, services: Catalog) -> Iterator[tuple[str, Applied[VirtualService]]]:
-        """Hosts that are no services of the mesh, and do not stand for any."""
-        for host, owner in self.by_host.items():
-            if host not in services.services and not any(fits(host, fqdn) for fqdn in services.services):
-                yield host, owner
+    by_service: Mapping[str, Applied[VirtualService]]
+    strangers: tuple[Stranger, ...]
 
 
 def select(
@@ -66,7 +66,7 @@ def select(
 ) -> Selected:
     """Who owns each host: private resources first, then public ones; within these the first applied."""
     candidates = [one for one in applied if _for(one, caller)]
-    candidates.sort(key=lambda one: _rank(one, caller))
+    candidates.sort(key=_rank)
     owners: dict[str, Applied[VirtualService]] = {}
     for one in candidates:
         for written in one.spec.hosts:
@@ -74,7 +74,28 @@ def select(
             owner = owners.setdefault(host, one)
             if owner.key != one.key:
                 report(one.key, f"host {written} already belongs to {owner.key}, which was applied before")
-    return Selected(owners)
+    wild = sorted((host for host in owners if host.startswith("*")), key=closeness, reverse=True)
+    by_service: dict[str, Applied[VirtualService]] = {}
+    for fqdn in services.services:
+        closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
+        if closest is not None:
+            by_service[fqdn] = owners[closest]
+    return Selected(by_service, tuple(_strangers(owners, by_service, services)))
+
+
+def _strangers(
+    owners: Mapping[str, Applied[VirtualService]],
+    by_service: Mapping[str, Applied[VirtualService]],
+    services: Catalog,
+) -> Iterator[Stranger]:
+    """As in Istio: on the HTTP ports of the services that its VirtualService has, else on port 80 only."""
+    ports: dict[str, set[int]] = {}
+    for fqdn, owner in by_service.items():
+        ports.setdefault(owner.key, set()).update(services.services[fqdn].http_ports)
+    for host, owner in owners.items():
+        known = host in services.services
+        if not known and host != "*" and not any(fits(host, fqdn) for fqdn in services.services):
+            yield Stranger(host, owner, frozenset(ports.get(owner.key) or {LONE_PORT}))
 
 
 def _for(one: Applied[VirtualService], caller: Caller) -> bool:
@@ -83,7 +104,7 @@ def _for(one: Applied[VirtualService], caller: Caller) -> bool:
     return bound and visible(one.spec.export_to, one.namespace, caller.namespace)
 
 
-def _rank(one: Applied[VirtualService], caller: Caller) -> int:
+def _rank(one: Applied[VirtualService]) -> int:
     if private(one.spec.export_to, one.namespace):
         return 0
     return 2 if not one.spec.export_to or "*" in one.spec.export_to else 1

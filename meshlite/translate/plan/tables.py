@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from meshlite.model.names import qualified_names
 from meshlite.translate.plan.catalog import Callee
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
-from meshlite.translate.plan.route import Forward, Match, Route, RouteTable, Target, Text, VirtualHost, one_of
+from meshlite.translate.plan.route import (
+    Forward,
+    Match,
+    Respond,
+    Route,
+    RouteTable,
+    Target,
+    Text,
+    VirtualHost,
+    one_of,
+)
 from meshlite.translate.plan.routing import Context, Selected, default_route, routes
-
-HACK_PORT = 80
-"""The one port on which Istio lets a VirtualService route a host that is not in the mesh."""
-
-
-def table_name(context: Context) -> str:
-    return f"{context.port}/{context.caller.name}"
 
 
 def table(context: Context, selected: Selected, fenced: Text) -> RouteTable:
@@ -35,15 +39,14 @@ def table(context: Context, selected: Selected, fenced: Text) -> RouteTable:
         hosts.append(VirtualHost(f"{service.fqdn}:{context.port}", domains, found[service.fqdn]))
     for service in callable:
         hosts += _replicas(service, context, names)
-    if context.port == HACK_PORT:
-        hosts += _strangers(context, selected, names)
-    dialled = tuple(
-        replace(route, match=replace(route.match, destination=one_of(service.addresses(context.port))))
+    hosts += _strangers(context, selected, names)
+    dialled = (
+        route
         for service in callable
-        for route in found[service.fqdn]
+        for route in _dialled(found[service.fqdn], one_of(service.addresses(context.port)))
     )
     rest = VirtualHost("allow_any", ("*",), (*dialled, _fence(fenced), _PASSTHROUGH))
-    return RouteTable(table_name(context), (*(host for host in hosts if host.domains), rest))
+    return RouteTable(context.caller.table(context.port), (*(host for host in hosts if host.domains), rest))
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class _Names:
 
 def _routes(service: Callee, context: Context, selected: Selected) -> tuple[Route, ...]:
     """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
-    owner = selected.of(service.fqdn)
+    owner = selected.by_service.get(service.fqdn)
     made = routes(owner, context) if owner is not None else ()
     return made or (default_route(service, context),)
 
@@ -80,9 +83,17 @@ def _replicas(service: Callee, context: Context, names: _Names) -> Iterator[Virt
 
 
 def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
-    for host, owner in selected.strangers(context.services):
-        if host != "*" and (made := routes(owner, context)):
-            yield VirtualHost(f"{host}:{context.port}", names.take((host,)), made)
+    for stranger in selected.strangers:
+        if context.port in stranger.ports and (made := routes(stranger.owner, context)):
+            yield VirtualHost(f"{stranger.host}:{context.port}", names.take((stranger.host,)), made)
+
+
+def _dialled(routes: tuple[Route, ...], address: Text) -> Iterator[Route]:
+    """The routes of a service for requests to its address; what they do not take, nothing else may take."""
+    for route in routes:
+        yield replace(route, match=replace(route.match, destination=address))
+    if not routes[-1].match.everything:
+        yield Route(Match(destination=address), Respond(HTTPStatus.NOT_FOUND))
 
 
 def _fence(fenced: Text) -> Route:
