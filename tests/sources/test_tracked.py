@@ -1,0 +1,126 @@
+"""Signals, looks and starts: what a container's process shows between two words of the engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from meshlite.sources import process
+from meshlite.sources.sockets import Listening, SocketTable, parse
+from meshlite.sources.tracked import Tracked, drain_seconds, look_interval
+from tests.sources.records import record
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    made = subprocess.Popen(["sleep", "60"])
+    yield made
+    made.kill()
+    made.wait()
+
+
+@pytest.mark.parametrize(
+    ("number", "stop", "ends"),
+    [
+        (15, None, True),
+        (9, None, True),
+        (2, None, True),
+        (3, None, True),
+        (1, None, False),
+        (10, None, False),
+        (28, None, False),
+        (28, "SIGWINCH", True),
+        (37, "SIGRTMIN+3", True),
+        (12, "12", True),
+        (10, "USR1", True),
+        (1, "nonsense", False),
+    ],
+)
+def test_signals_that_end_a_container(number: int, stop: str | None, ends: bool) -> None:
+    raw = record()
+    raw["Config"]["StopSignal"] = stop
+    assert bool(drain_seconds(number, raw)) is ends
+
+
+def test_signals_that_some_programs_take_for_something_else_are_doubted_soon() -> None:
+    assert drain_seconds(3, record()) < drain_seconds(15, record())
+
+
+def test_a_port_that_opens_soon_after_the_start_is_seen_soon_and_settled_ones_cost_little() -> None:
+    assert look_interval(0.1, is_up=False) <= 0.02
+    assert look_interval(20, is_up=False) <= 0.1
+    assert look_interval(3600, is_up=True) >= 5
+    ages = [look_interval(age, is_up=False) for age in (0, 1, 10, 100)]
+    assert ages == sorted(ages)
+
+
+def test_a_signal_makes_it_drain(sleeper: subprocess.Popen[bytes]) -> None:
+    tracked = Tracked(record(), sleeper.pid, "node-1")
+    assert tracked.found.workload.health == "healthy"
+    assert not tracked.signalled(1)
+    assert tracked.found.workload.health == "healthy"
+    assert tracked.signalled(15)
+    assert tracked.found.workload.health == "draining"
+    tracked.close()
+
+
+def test_the_same_process_keeps_its_id_and_a_process_that_ended_is_noticed() -> None:
+    sleeper = subprocess.Popen(["sleep", "60"])
+    one, other = (Tracked(record(), sleeper.pid, "node-1") for _ in range(2))
+    assert one.found.workload.id == other.found.workload.id
+    assert one.alive
+    sleeper.kill()
+    sleeper.wait()
+    assert not one.alive
+    with pytest.raises(ProcessLookupError):
+        Tracked(record(), sleeper.pid, "node-1")
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_kernel_tells_what_listens_and_where(family: socket.AddressFamily) -> None:
+    table = SocketTable("/proc/self/ns/net")
+    address = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert (port, address) in {(heard.port, heard.address) for heard in table.read()}
+        with socket.create_connection((address, port)):
+            assert sum(heard.port == port for heard in table.read()) == 1, "a connection does not listen"
+    assert port not in {heard.port for heard in table.read()}
+    table.close()
+
+
+def test_a_socket_for_ipv6_only_is_told_from_one_for_both() -> None:
+    table = SocketTable("/proc/self/ns/net")
+    for only in (True, False):
+        with socket.socket(socket.AF_INET6) as server:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+            server.bind(("::", 0))
+            server.listen()
+            heard = next(h for h in table.read() if h.port == server.getsockname()[1])
+            assert (heard.v6only, heard.everywhere) == (only, not only)
+    table.close()
+
+
+def test_a_message_of_the_kernel_is_read() -> None:
+    message = (
+        bytes([2, 10, 0, 0])
+        + (8080).to_bytes(2, "big")
+        + bytes(2)
+        + bytes([172, 18, 0, 3])
+        + bytes(12 + 16 + 12 + 20)
+    )
+    assert parse(message) == Listening(8080, "172.18.0.3")
+
+
+def test_the_namespace_of_a_process_and_of_none() -> None:
+    own = process.namespace(os.getpid())
+    assert own is not None
+    assert own.key == str(os.stat("/proc/self/ns/net").st_ino)
+    assert process.namespace(2**22 - 1) is None
+    assert process.started(2**22 - 1) == ""
