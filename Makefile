@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 COMPOSE := docker compose --progress quiet -f compose/bookinfo.yaml
-SCRIPTS := $(filter-out %.py,$(wildcard scripts/*)) .ci/run agents/install $(addprefix agents/vagrant/,compose vm join)
+SCRIPTS := $(filter-out %.py %.service,$(wildcard scripts/*)) .ci/run agents/install $(addprefix agents/vagrant/,compose vm join)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test test-ready check check-ready check-style check-types check-rooms check-scripts \
