@@ -22,20 +22,25 @@ def bootstrap(shown: dict[str, Any]) -> dict[str, Any]:
     The stats scope is not shared, since Envoy 1.40 crashes at the end of a validation that has a shared one.
     """
     shown = copy.deepcopy(shown)
-    for cluster in shown["clusters"].values():
-        if "eds_cluster_config" in cluster:
-            del cluster["eds_cluster_config"]
-            cluster |= {"type": "STATIC", "load_assignment": shown["endpoints"][cluster["name"]]}
-    for part in _parts(shown["listeners"]):
+    for part in parts(shown["listeners"]):
         part.pop("sharing_name", None)
         if part.get("@type") == _MANAGER and "rds" in part:
             part["route_config"] = shown["routes"][part.pop("rds")["route_config_name"]]
     return {
         "static_resources": {
             "listeners": list(shown["listeners"].values()),
-            "clusters": list(shown["clusters"].values()),
+            "clusters": list(with_endpoints(shown).values()),
         }
     }
+
+
+def with_endpoints(shown: dict[str, Any]) -> dict[str, Any]:
+    """Clusters that need no EDS."""
+    clusters = copy.deepcopy(shown["clusters"])
+    for name, cluster in clusters.items():
+        if cluster.pop("eds_cluster_config", None):
+            cluster |= {"type": "STATIC", "load_assignment": shown["endpoints"][name]}
+    return dict(clusters)
 
 
 def validate(config: dict[str, Any], folder: Path) -> str:
@@ -47,11 +52,12 @@ def validate(config: dict[str, Any], folder: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
+def parts(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a configuration, also within others."""
     if isinstance(value, dict):
         yield value
         for inner in list(value.values()):
-            yield from _parts(inner)
+            yield from parts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _parts(inner)
+            yield from parts(inner)
