@@ -164,6 +164,8 @@ async def test_http_by_every_way_to_a_strict_service(proxy: Proxy, app: Box, nei
     assert await get(app, virtual, 8000, "neighbour") == "200 neighbour 169.254.0.1"
     assert await get(app, virtual, 8000, "shop.example.com") == "200 neighbour 169.254.0.1"
     assert await get(app, neighbour.v4, 8000, neighbour.v4) == "200 neighbour 169.254.0.1"
+    assert await get(app, neighbour.v6, 8000, f"[{neighbour.v6}]:8000") == "200 neighbour 169.254.0.1"
+    assert await get(app, neighbour.v6, 8000, "shop.example.com") == "200 neighbour 169.254.0.1"
     assert await get(app, neighbour.v4, 8000, "shop.example.com") == "200 neighbour 169.254.0.1"
     assert await get(app, OUTSIDE, 8000, "neighbour") == "200 neighbour 169.254.0.1"
 

@@ -44,7 +44,7 @@ def forward(
     targets: tuple[Target, ...],
     retry: Retry | None,
     mirrors: tuple[Mirror, ...],
-    balancer: LoadBalancer,
+    hash_keys: tuple[HashKey, ...],
 ) -> Forward:
     """The rule's routing part; a host set for the whole rule comes before one set for a destination."""
     rewrite = rule.rewrite
@@ -59,7 +59,7 @@ def forward(
         substitution=regex.rewrite if regex is not None else "",
         host=host or (targets[0].host if len(targets) == 1 else ""),
         mirrors=mirrors,
-        hash_keys=hash_keys(balancer),
+        hash_keys=hash_keys,
     )
 
 
@@ -92,8 +92,10 @@ def kept_on_host(retry: Retry | None, balancer: LoadBalancer) -> Retry | None:
     return replace(retry, other_hosts=False)
 
 
-def hash_keys(balancer: LoadBalancer) -> tuple[HashKey, ...]:
-    return (balancer.hash_key,) if balancer.hash_key is not None else ()
+def hash_keys(*balancers: LoadBalancer) -> tuple[HashKey, ...]:
+    """What the destinations of a route want requests to be spread by, each once."""
+    keys = (balancer.hash_key for balancer in balancers)
+    return tuple(dict.fromkeys(key for key in keys if key is not None))
 
 
 def mirrors(rule: HTTPRoute) -> Iterator[tuple[Destination, int]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 
 from meshlite.model.mesh import Service, Snapshot
 from meshlite.model.workload import Port, PortOrigin, Workload
@@ -126,7 +128,7 @@ def catalog(snapshot: Snapshot, node: NodeView) -> Catalog:
         local = workload.node == node.name
         replicas.setdefault(workload.service_fqdn, []).append(
             Replica(
-                workload, labels(workload), dial.get(workload.id, ""), workload.addresses if local else ()
+                workload, labels(workload), dial.get(workload.id, ""), _addresses(workload) if local else ()
             )
         )
     services = sorted(snapshot.services, key=lambda service: service.fqdn)
@@ -145,6 +147,15 @@ def catalog(snapshot: Snapshot, node: NodeView) -> Catalog:
             for service in services
         }
     )
+
+
+def _addresses(workload: Workload) -> tuple[str, ...]:
+    """As Envoy writes them, to which they are compared; what is no address is passed over."""
+    found = []
+    for address in workload.addresses:
+        with suppress(ValueError):
+            found.append(str(ip_address(address)))
+    return tuple(found)
 
 
 def _dial_addresses(snapshot: Snapshot, node: NodeView) -> Mapping[str, str]:

@@ -196,21 +196,16 @@ def _forward(owner: Applied[VirtualService], place: int, rule: HTTPRoute, contex
     if not parts:
         context.report(owner.key, f"spec.http[{place}].route: all weights are 0; the rule has no effect")
         return None
-    lone = parts[0] if len(rule.route) == 1 else None
+    lone = len(rule.route) == 1
     host, port = _place(owner, parts[0].destination, context)
     retry = action.retry(rule.retries, default_retry(context.services.services.get(host), port))
-    targets = tuple(_target(owner, part, lone is None, context) for part in parts)
-    balancer = _balancer(owner, lone.destination, context) if lone else LoadBalancer()
+    targets = tuple(_target(owner, part, not lone, context) for part in parts)
+    balancers = tuple(_balancer(owner, part.destination, context) for part in parts)
     mirrors = tuple(
         Mirror(_cluster(owner, destination, context), share) for destination, share in action.mirrors(rule)
     )
-    return action.forward(
-        rule,
-        targets,
-        action.kept_on_host(retry, balancer),
-        mirrors,
-        balancer,
-    )
+    retry = action.kept_on_host(retry, balancers[0]) if lone else retry
+    return action.forward(rule, targets, retry, mirrors, action.hash_keys(*balancers))
 
 
 def _target(

@@ -79,7 +79,8 @@ def _replicas(service: Callee, context: Context, names: _Names) -> Iterator[Virt
     for replica in service.addressed[context.port]:
         cluster = context.destinations.cluster(service.fqdn, replica.subset, context.port)
         route = Route(Match(), Forward((Target(cluster),)), name="default")
-        yield VirtualHost(f"{replica.addresses[0]}:{context.port}", names.take(replica.addresses), (route,))
+        domains = tuple(f"[{one}]" if ":" in one else one for one in replica.addresses)
+        yield VirtualHost(f"{domains[0]}:{context.port}", names.take(domains), (route,))
 
 
 def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
