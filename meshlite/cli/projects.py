@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from meshlite.cli import engine as engines
 from meshlite.cli.failure import Failure, Unreachable
 from meshlite.cli.settings import agent_of, server_of
 from meshlite.config import Settings
@@ -104,14 +103,13 @@ def _remaining_of_all(leaving: Collection[str]) -> tuple[str, ...]:
 
 
 def _noted(settings: Settings) -> dict[str, Any]:
-    """With the server dead, the agent's workloads still tell the projects; with both dead, nobody does."""
+    """With the server dead, the agent remembers; with both dead, nobody does."""
     try:
         return record(settings)
     except Unreachable:
         pass
     try:
-        held = {workload["id"][:12] for workload in agent_of(settings).get("/v1/status")["workloads"]}
-        containers = engines.running(engines.engine_of(settings.paths.docker_socket))
+        status: dict[str, Any] = agent_of(settings).get("/v1/status")
     except Unreachable:
         return {}
-    return {"projects": sorted({c.project for c in containers if c.short_id in held and c.project})}
+    return {key: status[key] for key in ("projects", "everything")}

@@ -64,6 +64,20 @@ def wait_for_proxy(settings: Settings) -> str:
     raise Failure("the node proxy is not ready", where=str(log), why=why, next_step="meshlite proxy-status")
 
 
+def wait_for_hook(settings: Settings) -> str:
+    """Wait until the runtime's hook is in use, or the agent says why it is not; events then do its work."""
+    agent = agent_of(settings)
+    hook: dict[str, Any] = {}
+
+    def decided() -> bool:
+        hook.update(agent.get("/v1/status")["hook"])
+        return bool(hook["installed"] or hook["reason"])
+
+    if not wait_until(decided, SECONDS):
+        raise Failure("the runtime's hook is not in use", next_step="meshlite up --no-hook does without it")
+    return "containers start captured" if hook["installed"] else f"by events: {hook['reason']}"
+
+
 def wait_for_capture(settings: Settings, projects: Collection[str], everything: bool) -> str:
     """Wait until each container that should be in the mesh is captured, or the agent says why it is not."""
     agent, engine = agent_of(settings), engines.engine_of(settings.paths.docker_socket)

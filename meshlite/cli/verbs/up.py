@@ -13,7 +13,7 @@ from meshlite.cli.lifecycle import agent_part, ensure, need_root, server_part
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import current_project, join, project_option
-from meshlite.cli.readiness import wait_for_capture, wait_for_engine, wait_for_proxy
+from meshlite.cli.readiness import wait_for_capture, wait_for_engine, wait_for_hook, wait_for_proxy
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.config import Settings
 
@@ -68,6 +68,8 @@ def start(settings: Settings, config: Path | None, projects: Sequence[str], ever
         current.detail = ensure(agent_part(settings, config, settings.hook), __version__)
     with step("node proxy") as current:
         current.detail = wait_for_proxy(settings)
+    with step("runtime hook") as current:
+        current.detail = wait_for_hook(settings)
     with step("containers") as current:
         current.detail = wait_for_capture(settings, projects, everything)
 
