@@ -25,7 +25,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             for n in sorted(draw(names))
         ),
         resources=tuple(
-            Resource(api_version="v1", kind="Gateway", name=n, namespace="s", generation=draw(st.integers(1, 3)))
+            Resource(
+                api_version="v1", kind="Gateway", name=n, namespace="s", generation=draw(st.integers(1, 3))
+            )
             for n in sorted(draw(names))
         ),
     )

@@ -109,17 +109,6 @@ async def test_racing_writers_never_lose_an_update(store: Store) -> None:
     assert (await store.get("counter") or pytest.fail("gone")).value == b"25"
 
 
-async def test_waiting_for_the_next_commit(store: Store) -> None:
-    revision = await store.commit([Change("a", b"1")])
-    assert await store.beyond(revision - 1) == revision
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(store.beyond(revision))
-        await asyncio.sleep(0.02)
-        assert not waiting.done()
-        later = await store.commit([Change("b", b"1")])
-    assert waiting.result() == later
-
-
 async def test_a_caller_who_stops_waiting_does_no_harm(store: Store) -> None:
     async with asyncio.TaskGroup() as tasks:
         commit = tasks.create_task(store.commit([Change("a", b"1"), Change("b", b"1")]))

@@ -62,10 +62,6 @@ class Store(Protocol):
         """
         ...
 
-    async def beyond(self, revision: int) -> int:
-        """Wait for a commit after `revision`, by anybody; the store's revision then."""
-        ...
-
     async def close(self) -> None:
         """Finish what was begun and let go. Nothing may be called afterwards."""
         ...

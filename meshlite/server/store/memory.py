@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlite.server.store import Change, Conflict, Entry, once
-from meshlite.watch import Watch
 
 
 class MemoryStore:
@@ -13,7 +12,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._revision = Watch(0)
+        self._revision = 0
 
     async def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
@@ -24,19 +23,13 @@ class MemoryStore:
     async def commit(self, changes: Sequence[Change]) -> int:
         if stale := [change.key for change in once(changes) if not self._as_expected(change)]:
             raise Conflict(stale)
-        revision = self._revision.value + 1
+        self._revision += 1
         for change in changes:
             if change.value is None:
                 self._entries.pop(change.key, None)
             else:
-                self._entries[change.key] = Entry(change.key, change.value, revision)
-        self._revision.set(revision)
-        return revision
-
-    async def beyond(self, revision: int) -> int:
-        while self._revision.value <= revision:
-            await self._revision.next(self._revision.value)
-        return self._revision.value
+                self._entries[change.key] = Entry(change.key, change.value, self._revision)
+        return self._revision
 
     async def close(self) -> None:
         pass

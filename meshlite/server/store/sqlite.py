@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from meshlite.server.store import Change, Conflict, Entry, Unavailable, once
-from meshlite.watch import Watch
 
 T = TypeVar("T")
 
@@ -65,8 +64,6 @@ class SqliteStore:
         self._path = path
         self._connection = connection
         self._head: int = connection.execute("SELECT revision FROM head").fetchone()[0]
-        self._revision = Watch(self._head)
-        self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Commit | _Read | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
@@ -86,11 +83,6 @@ class SqliteStore:
         job = _Commit(once(changes))
         self._jobs.put(job)
         return await asyncio.wrap_future(job.done)
-
-    async def beyond(self, revision: int) -> int:
-        while self._revision.value <= revision:
-            await self._revision.next(self._revision.value)
-        return self._revision.value
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -155,7 +147,6 @@ class SqliteStore:
                 job.done.set_exception(self._failure(error))
             return
         self._head = head
-        self._loop.call_soon_threadsafe(self._revision.set, head)
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 job.done.set_exception(outcome)

@@ -1,0 +1,86 @@
+"""Which documents may be stored: each by itself, and all together against the mesh as it is. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from meshlite.model.dangling import dangling, subsets_of
+from meshlite.model.mesh import Resource, Snapshot
+from meshlite.model.names import canonical_namespace
+from meshlite.model.validate import validate
+from meshlite.model.wire import ApplyRequest, Document, Rejection
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_KIND = re.compile(r"[A-Z][A-Za-z]{0,62}")
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A document as it will be stored, and what to tell its author."""
+
+    resource: Resource
+    warnings: tuple[str, ...]
+
+
+Admission = Callable[[ApplyRequest, Snapshot], tuple[tuple[Admitted, ...], tuple[Rejection, ...]]]
+
+
+def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ...], tuple[Rejection, ...]]:
+    """All documents in order, or why some cannot be: with any rejection nothing may be stored."""
+    documents = [_canonical(document) for document in request.documents]
+    rejections = [*_misnamed(documents), *_repeated(documents)]
+    admitted: list[Admitted] = []
+    for document in documents:
+        warnings, rejected = validate(document)
+        admitted.append(Admitted(document.resource, tuple(warnings)))
+        rejections += rejected
+    if not rejections and not request.allow_missing_hosts:
+        rejections += _dangling(documents, snapshot)
+    return tuple(admitted), tuple(rejections)
+
+
+def _canonical(document: Document) -> Document:
+    namespace = canonical_namespace(document.resource.namespace)
+    resource = document.resource.model_copy(update={"namespace": namespace})
+    return document.model_copy(update={"resource": resource})
+
+
+def _misnamed(documents: Sequence[Document]) -> list[Rejection]:
+    """Names become keys and parts of host names, so their form is fixed."""
+    forms = (("kind", _KIND), ("metadata.namespace", _NAMESPACE), ("metadata.name", _NAME))
+    rejections = []
+    for document in documents:
+        resource = document.resource
+        for (field, form), text in zip(
+            forms, (resource.kind, resource.namespace, resource.name), strict=True
+        ):
+            if not form.fullmatch(text):
+                reason = f"{text!r} is not allowed: small letters, digits and dashes"
+                rejections.append(_rejection(document, field, reason))
+    return rejections
+
+
+def _repeated(documents: Sequence[Document]) -> list[Rejection]:
+    first: dict[str, Document] = {}
+    rejections = []
+    for document in documents:
+        other = first.setdefault(document.resource.key, document)
+        if other is not document:
+            where = f" ({other.location})" if other.location else ""
+            rejections.append(_rejection(document, "metadata.name", f"given twice in one request{where}"))
+    return rejections
+
+
+def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejection]:
+    """Hosts and subsets that neither the mesh nor the request itself has."""
+    hosts: Collection[str] = snapshot.services_by_fqdn
+    after = {r.key: r for r in snapshot.resources} | {d.resource.key: d.resource for d in documents}
+    subsets: Mapping[str, Collection[str]] = subsets_of(after.values(), hosts)
+    return [found for document in documents for found in dangling(document, hosts, subsets)]
+
+
+def _rejection(document: Document, field: str, reason: str) -> Rejection:
+    return Rejection(resource=document.resource.key, where=document.location, field=field, reason=reason)

@@ -1,0 +1,112 @@
+"""Who calls, and what they may do. Pure: what the socket says of the peer comes in as values.
+
+Today a caller is whoever the kernel vouches for on the local socket, or a node with its certificate. A bearer
+token will be one more function here that makes a Caller with fewer roles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+from meshlite.model.identity import node_identity
+from meshlite.server.ca import BACKDATED
+from meshlite.server.refusal import Refusal
+
+GROUP = "meshlite"
+"""The local group whose members may do what root may."""
+
+
+class Role(StrEnum):
+    """What a caller may be to the server. A route names those that it serves."""
+
+    ANYONE = "anyone"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    NODE = "node"
+    OWN_NODE = "own node"  # a node, on a path that names itself
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`name` is for logs and history; `node` is set for nodes only."""
+
+    name: str
+    roles: frozenset[Role]
+    node: str = ""
+
+
+STRANGER = Caller("a stranger", frozenset({Role.ANYONE}))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The process at the other end of the local socket (SO_PEERCRED, SO_PEERGROUPS; see unix(7))."""
+
+    uid: int
+    groups: frozenset[int]
+
+
+def from_local(peer: Peer, own_uid: int, group: int | None) -> Caller:
+    """Root, the server's own user and members of the group are admin; others nobody."""
+    if peer.uid not in (0, own_uid) and group not in peer.groups:
+        return STRANGER
+    roles = {Role.ANYONE, Role.VIEWER, Role.OPERATOR, Role.ADMIN}
+    return Caller(f"uid {peer.uid} on the local socket", frozenset(roles))
+
+
+def from_certificate(
+    uris: Collection[str], not_before: float, trust_domain: str, joined: Callable[[str], float | None]
+) -> Caller:
+    """A node, from the names in its verified certificate and its start of validity.
+
+    `joined` tells when a node joined last: a removed node has no say any more, nor has a certificate that is
+    older than that.
+    """
+    match = re.fullmatch(r"spiffe://([^/]+)/node/(.+)", next(iter(uris))) if len(uris) == 1 else None
+    if match is None or match[1] != trust_domain:
+        raise Refusal(
+            HTTPStatus.UNAUTHORIZED,
+            "the client certificate is not that of a node of this mesh",
+            "use the node's own certificate, not that of a workload",
+        )
+    node = match[2]
+    since = joined(node)
+    # Certificates carry whole seconds.
+    if since is None or not_before + BACKDATED + 1 < since:
+        raise Refusal(
+            HTTPStatus.FORBIDDEN,
+            f"node {node} was removed, or joined anew since this certificate was made",
+            "join again with a new token",
+        )
+    return Caller(f"node {node}", frozenset({Role.ANYONE, Role.NODE}), node)
+
+
+def permit(caller: Caller, allowed: Collection[Role], node: str = "") -> None:
+    """Raise Refusal unless the caller has one of the roles. `node`: the one that the path names."""
+    roles = caller.roles | ({Role.OWN_NODE} if caller.node and caller.node == node else set())
+    if roles & set(allowed):
+        return
+    if caller == STRANGER:
+        raise Refusal(
+            HTTPStatus.UNAUTHORIZED,
+            "who are you? This needs a node's certificate or the local socket",
+            f"on the server's host, as root or in group {GROUP}, use the local socket; a node joins first",
+        )
+    wanted = " or ".join(sorted(allowed))
+    if Role.OWN_NODE in allowed and caller.node:
+        raise Refusal(HTTPStatus.FORBIDDEN, f"{caller.name} may only act for itself, not for node {node}")
+    raise Refusal(HTTPStatus.FORBIDDEN, f"{caller.name} may not do this", f"it takes: {wanted}")
+
+
+def check_node_name(name: str) -> str:
+    """The name itself; Refusal (400) for one that cannot be a host's."""
+    try:
+        node_identity("any", name)
+    except ValueError as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
+    return name

@@ -1,0 +1,184 @@
+"""What each call does: take the request apart, ask the part that knows, give its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from http import HTTPStatus
+
+from aiohttp import web
+
+from meshlite import __version__
+from meshlite.model import wire
+from meshlite.model.mesh import NodeRecord, Resource, Snapshot
+from meshlite.model.names import canonical_namespace
+from meshlite.server.call import Call, Parts, Reply
+from meshlite.server.overview import overview
+from meshlite.server.refusal import Refusal
+from meshlite.server.stream import lines
+
+STALLED = 30.0
+"""Seconds after which a reader of the stream who takes nothing is cut off."""
+
+
+async def health(call: Call) -> wire.Health:
+    registry = call.parts.registry
+    return wire.Health(
+        version=__version__,
+        snapshot=registry.snapshots.value.version,
+        trust_domain=registry.trust_domain,
+        started=call.parts.started,
+    )
+
+
+async def authority(call: Call) -> wire.Authority:
+    roots = call.parts.enrolment.authority.roots
+    return wire.Authority(roots=roots, trust_domain=call.parts.registry.trust_domain)
+
+
+async def make_token(call: Call) -> wire.Token:
+    return await call.parts.enrolment.make_token(call.body, call.caller.name)
+
+
+async def join(call: Call) -> wire.Certificate:
+    return await call.parts.enrolment.join(call.body, _reachable(call.http.remote))
+
+
+async def renew(call: Call) -> wire.Certificate:
+    return await call.parts.enrolment.renew(call.node, call.body)
+
+
+async def sign(call: Call) -> wire.Certificate:
+    return await call.parts.enrolment.sign(call.caller.node, call.body)
+
+
+async def certificates(call: Call) -> wire.Certificates:
+    return wire.Certificates(certificates=await call.parts.enrolment.issued())
+
+
+async def nodes(call: Call) -> wire.Nodes:
+    return wire.Nodes(nodes=call.parts.registry.nodes())
+
+
+async def set_projects(call: Call) -> NodeRecord:
+    return await call.parts.registry.set_projects(call.node, call.body)
+
+
+async def report(call: Call) -> wire.Lease:
+    return await call.parts.registry.report(call.node, call.body)
+
+
+async def set_status(call: Call) -> None:
+    call.parts.registry.set_status(call.node, call.body)
+
+
+async def remove_node(call: Call) -> None:
+    await call.parts.registry.remove(call.node)
+
+
+async def snapshot(call: Call) -> Snapshot:
+    return call.parts.registry.snapshots.value
+
+
+async def snapshots(call: Call) -> web.StreamResponse:
+    """Until the reader leaves, stalls, or the server stops; then the stream ends properly."""
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
+    )
+    await response.prepare(call.http)
+    task = asyncio.current_task()
+    call.parts.streams.add(task)
+    try:
+        async for line in lines(
+            call.parts.registry.snapshots, call.query.get("version", ""), call.parts.encode
+        ):
+            async with asyncio.timeout(STALLED):
+                await response.write(line)
+    except (TimeoutError, ConnectionError):
+        if call.http.transport is not None:
+            call.http.transport.abort()
+    except asyncio.CancelledError:
+        if task in call.parts.streams:
+            raise
+    finally:
+        call.parts.streams.discard(task)
+    return response
+
+
+def end_streams(parts: Parts) -> None:
+    """Let every reader go: they come back to the next server."""
+    streams = tuple(parts.streams)
+    parts.streams.clear()
+    for task in streams:
+        task.cancel()
+
+
+async def workloads(call: Call) -> wire.Workloads:
+    node, namespace, service = (call.query.get(name, "") for name in ("node", "namespace", "service"))
+    found = (
+        workload
+        for workload in call.parts.registry.snapshots.value.workloads
+        if node in ("", workload.node)
+        and canonical_namespace(namespace) in ("", workload.namespace)
+        and service in ("", workload.service)
+    )
+    return wire.Workloads(workloads=tuple(found))
+
+
+async def services(call: Call) -> wire.Services:
+    registry = call.parts.registry
+    namespace, service = canonical_namespace(call.query.get("namespace", "")), call.query.get("service", "")
+    found = (
+        view
+        for view in overview(registry.snapshots.value, registry.problems())
+        if namespace in ("", view.namespace) and service in ("", view.name)
+    )
+    return wire.Services(services=tuple(found))
+
+
+async def resources(call: Call) -> wire.Resources:
+    namespace = canonical_namespace(call.query.get("namespace", ""))
+    return wire.Resources(resources=call.parts.resources.select(call.query.get("kind", ""), namespace))
+
+
+async def apply(call: Call) -> Reply:
+    match = call.http.headers.get("If-Match")
+    if match not in (None, "*"):
+        reason = f"If-Match: {match} is not understood here"
+        raise Refusal(HTTPStatus.BAD_REQUEST, reason, "send *, and the generation in each document")
+    answer = await call.parts.resources.apply(call.body, call.caller.name, guarded=match == "*")
+    return Reply(answer, HTTPStatus.UNPROCESSABLE_ENTITY if answer.rejected else HTTPStatus.OK)
+
+
+async def resource(call: Call) -> Reply:
+    found: Resource = call.parts.resources.get(call.resource)
+    return Reply(found, headers={"ETag": f'"{found.generation}"'})
+
+
+async def delete(call: Call) -> None:
+    match = call.http.headers.get("If-Match", "*").strip()
+    generation = match.strip('"')
+    if match != "*" and not (generation.isascii() and generation.isdigit() and len(generation) < 10):
+        reason = f"If-Match: {match} is not a generation"
+        raise Refusal(HTTPStatus.BAD_REQUEST, reason, 'send the ETag of the resource, e.g. "3"')
+    expected = None if match == "*" else int(generation)
+    await call.parts.resources.delete(call.resource, call.caller.name, expected)
+
+
+async def history(call: Call) -> wire.History:
+    return wire.History(revisions=await call.parts.resources.history(call.resource))
+
+
+async def events(call: Call) -> wire.Events:
+    text = call.query.get("limit", "100")
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"limit={text} is not a number", "how many events, e.g. 100")
+    return wire.Events(events=call.parts.events.latest(int(text)))
+
+
+def _reachable(peer: str | None) -> str:
+    """The address that a joining node calls from, if other hosts can use it."""
+    try:
+        return peer if peer and not ipaddress.ip_address(peer).is_loopback else ""
+    except ValueError:
+        return ""

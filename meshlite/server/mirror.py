@@ -1,0 +1,94 @@
+"""The store's records, parsed and in memory: read at once, written to the store first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, cast
+
+from pydantic import BaseModel, ValidationError
+
+from meshlite.server.records import MIRRORED, Record, Table
+from meshlite.server.store import Change, Conflict, Entry, Store, Unavailable
+
+
+@dataclass(frozen=True)
+class Write(Generic[Record]):
+    """A record to put, or None to delete it. `expected`: its revision, for tables that are not mirrored."""
+
+    table: Table[Record]
+    name: str
+    record: Record | None
+    expected: int | None = None
+
+
+class Mirror:
+    """All of the mirrored tables. Decide and commit while holding `lock`: then nothing changes in between.
+
+    A commit that the store refuses leaves the copy as it was. Should somebody else have written to the store,
+    the copy is read again, and the caller gets the store's Conflict.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.lock = asyncio.Lock()
+        self._store = store
+        self._records: dict[str, dict[str, BaseModel]] = {table.prefix: {} for table in MIRRORED}
+        self._revisions: dict[str, int] = {}
+
+    async def load(self) -> None:
+        """Read everything. Raises Unavailable, also for a record that this version cannot read."""
+        revisions: dict[str, int] = {}
+        for table in MIRRORED:
+            entries = await self._store.scan(table.prefix)
+            revisions |= {entry.key: entry.revision for entry in entries}
+            parsed = {entry.key.removeprefix(table.prefix): parse(table, entry) for entry in entries}
+            self._records[table.prefix] = cast(dict[str, BaseModel], parsed)
+        self._revisions = revisions
+
+    def all(self, table: Table[Record]) -> Mapping[str, Record]:
+        """Name -> record."""
+        return cast(Mapping[str, Record], self._records[table.prefix])
+
+    def get(self, table: Table[Record], name: str) -> Record | None:
+        return self.all(table).get(name)
+
+    async def commit(self, writes: Sequence[Write[Any]]) -> None:
+        """All or nothing. Raises Conflict or Unavailable."""
+        if not writes:
+            return
+        try:
+            revision = await self._store.commit([self._change(write) for write in writes])
+        except Conflict:
+            await self.load()
+            raise
+        for write in writes:
+            self._remember(write, revision)
+
+    def _change(self, write: Write[Any]) -> Change:
+        key = write.table.key(write.name)
+        value = None if write.record is None else write.record.model_dump_json().encode()
+        mirrored = write.table.prefix in self._records
+        return Change(key, value, self._revisions.get(key, 0) if mirrored else write.expected)
+
+    def _remember(self, write: Write[Any], revision: int) -> None:
+        records = self._records.get(write.table.prefix)
+        if records is None:
+            return
+        key = write.table.key(write.name)
+        if write.record is None:
+            records.pop(write.name, None)
+            self._revisions.pop(key, None)
+        else:
+            records[write.name] = write.record
+            self._revisions[key] = revision
+
+
+def parse(table: Table[Record], entry: Entry) -> Record:
+    """An entry's record. Raises Unavailable where it is of a form that this version does not know."""
+    try:
+        return table.form.model_validate_json(entry.value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Unavailable(f"stored {entry.key} cannot be read: {where}: {first['msg']}") from error

@@ -1,0 +1,68 @@
+"""What the store holds: one table for each kind of record, its key prefix and its form (JSON)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from meshlite.model.mesh import NodeRecord, Resource, Service
+from meshlite.model.wire import Issued, Report, Revision
+from meshlite.model.workload import Frozen
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class StoredNode(Frozen):
+    """A node. `joined`: when it last joined, 0 for never. `namespaces`: see wire.TokenRequest."""
+
+    record: NodeRecord
+    joined: float = 0.0
+    namespaces: tuple[str, ...] | None = None
+
+
+class StoredService(Frozen):
+    """A service and its address, kept for good. `shown`: it is part of the snapshot."""
+
+    service: Service
+    shown: bool = True
+
+
+class StoredToken(Frozen):
+    """A join token. Its key is the hash of its secret, which nobody keeps."""
+
+    namespaces: tuple[str, ...] | None
+    node: str
+    expires: float
+    uses: int
+
+
+class Counter(Frozen):
+    """The last sequence number given to a resource."""
+
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Table(Generic[Record]):
+    """A key prefix and the form of the values below it."""
+
+    prefix: str
+    form: type[Record]
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+
+NODES = Table("nodes/", StoredNode)  # by name
+WORKLOADS = Table("workloads/", Report)  # by node
+SERVICES = Table("services/", StoredService)  # by FQDN
+RESOURCES = Table("resources/", Resource)  # by Resource.key
+COUNTERS = Table("counters/", Counter)  # "sequence"
+HISTORY = Table("history/", Revision)  # by Resource.key and generation
+TOKENS = Table("tokens/", StoredToken)  # by SHA-256 of the secret
+CERTIFICATES = Table("certificates/", Issued)  # by serial number
+
+MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, COUNTERS)
+"""Those that the server keeps in memory too: what the snapshot is made from."""

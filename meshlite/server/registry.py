@@ -1,0 +1,269 @@
+"""What runs in the mesh: nodes, their leases and workloads, services and addresses; and the snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from meshlite.model import wire
+from meshlite.model.mesh import NodeRecord, Problem, Service, Snapshot
+from meshlite.model.names import virtual_address
+from meshlite.model.workload import Workload
+from meshlite.server.auth import check_node_name
+from meshlite.server.clock import Clock
+from meshlite.server.events import Events
+from meshlite.server.mirror import Mirror, Write
+from meshlite.server.records import NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
+from meshlite.server.refusal import Refusal
+from meshlite.server.reports import admitted
+from meshlite.server.store import Unavailable
+from meshlite.watch import Watch
+
+LINGER = 600.0
+"""Seconds that a service without workloads stays known: callers get 503, not an unknown name."""
+
+
+class Registry:
+    """Owns nodes, leases, workloads and services. `snapshots` holds the current state of the whole mesh.
+
+    What is in the snapshot is in the store first, so a killed server comes back with the same one. Leases are
+    in memory only: after a start every node has a full one.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        events: Events,
+        clock: Clock,
+        trust_domain: str,
+        virtual_network: str,
+        lease_seconds: float,
+    ) -> None:
+        self.snapshots = Watch(Snapshot())
+        self.trust_domain = trust_domain
+        self.lease_seconds = lease_seconds
+        self._mirror = mirror
+        self._events = events
+        self._clock = clock
+        self._network = virtual_network
+        self._leases: dict[str, float] = {}
+        """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
+        self._absent: dict[str, float] = {}
+        """Service without workloads -> monotonic time since when."""
+        self._seen: dict[str, float] = {}
+        self._statuses: dict[str, wire.Status] = {}
+        self._unsaved = ""
+        """Why expiry could not be saved the last time; said once."""
+
+    def start(self) -> None:
+        """With what the store holds: every node that had workloads gets a full lease."""
+        self._leases = dict.fromkeys(self._mirror.all(WORKLOADS), self._deadline())
+        self.publish()
+
+    # --- questions ---
+
+    def node(self, name: str) -> StoredNode:
+        """Raises Refusal (404) for a node that nobody knows."""
+        if (stored := self._mirror.get(NODES, name)) is None:
+            hint = "it appears when it joins, or when its projects are set"
+            raise Refusal(HTTPStatus.NOT_FOUND, f"there is no node {name}", hint)
+        return stored
+
+    def joined(self, name: str) -> float | None:
+        """When the node joined (seconds since 1970), or None."""
+        stored = self._mirror.get(NODES, name)
+        return stored.joined if stored and stored.joined else None
+
+    def nodes(self) -> tuple[wire.Node, ...]:
+        return tuple(self._view(stored) for _, stored in sorted(self._mirror.all(NODES).items()))
+
+    def workloads_of(self, node: str) -> tuple[Workload, ...]:
+        """What the node reported last, if its lease holds."""
+        report = self._mirror.get(WORKLOADS, node)
+        return report.workloads if report is not None and node in self._leases else ()
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What the nodes say is wrong with resources: the `problems` of their status documents."""
+        listed = (status.root.get("problems") for status in self._statuses.values())
+        items = (item for problems in listed if isinstance(problems, list) for item in problems)
+        return tuple(
+            Problem(resource=str(item.get("resource", "")), reason=str(item.get("reason", "")))
+            for item in items
+            if isinstance(item, dict)
+        )
+
+    # --- what nodes and people say ---
+
+    async def report(self, node: str, report: wire.Report) -> wire.Lease:
+        """Take the node's full current set and renew its lease; also where the store refuses the change."""
+        stored = self.node(node)
+        self._renew(node)
+        async with self._mirror.lock:
+            taken = {w.id for w in self.snapshots.value.workloads if w.node != node}
+            accepted, refused = admitted(report.workloads, node, stored.namespaces, taken)
+            services, unplaced = self._services_for(accepted)
+            refused += tuple(
+                Problem(resource=w.id, reason=unplaced[w.service_fqdn])
+                for w in accepted
+                if w.service_fqdn in unplaced
+            )
+            accepted = tuple(w for w in accepted if w.service_fqdn not in unplaced)
+            before = self._mirror.get(WORKLOADS, node)
+            if before is None or before.workloads != accepted or services:
+                await self._mirror.commit(
+                    [Write(WORKLOADS, node, wire.Report(workloads=accepted)), *services]
+                )
+                self._tell(node, before.workloads if before else (), accepted)
+            self.publish()
+        return wire.Lease(seconds=self.lease_seconds, snapshot=self.snapshots.value.version, refused=refused)
+
+    async def set_projects(self, node: str, projects: wire.Projects) -> NodeRecord:
+        """Which projects the node meshes; a node not heard of before gets a record."""
+        check_node_name(node)
+        async with self._mirror.lock:
+            stored = self._mirror.get(NODES, node) or StoredNode(record=NodeRecord(name=node))
+            wanted = {"projects": tuple(sorted(set(projects.projects))), "everything": projects.everything}
+            record = stored.record.model_copy(update=wanted)
+            changed = stored.model_copy(update={"record": record})
+            if changed != self._mirror.get(NODES, node):
+                await self._mirror.commit([Write(NODES, node, changed)])
+                shown = "everything" if record.everything else ", ".join(record.projects) or "nothing"
+                self._events.add("node", node, f"meshes {shown}")
+                self.publish()
+        return record
+
+    async def remove(self, node: str) -> None:
+        """Forget the node: its workloads go, its certificates count no more."""
+        async with self._mirror.lock:
+            self.node(node)
+            await self._mirror.commit([Write(NODES, node, None), Write(WORKLOADS, node, None)])
+            for memory in (self._leases, self._seen, self._statuses):
+                memory.pop(node, None)
+            self._events.add("node", node, "removed")
+            self.publish()
+
+    def set_status(self, node: str, status: wire.Status) -> None:
+        self.node(node)
+        self._statuses[node] = status
+
+    # --- time ---
+
+    async def expire(self) -> None:
+        """Withdraw nodes whose lease ended, and services that nothing has stood behind for long.
+
+        They leave the snapshot even where the store cannot be written; it is told again at the next call.
+        """
+        now = self._clock.monotonic()
+        for node in [node for node, deadline in self._leases.items() if deadline <= now]:
+            del self._leases[node]
+            reason = f"silent for {self.lease_seconds:g} s, its workloads are withdrawn"
+            self._events.add("node", node, reason, logging.WARNING)
+            self.publish()
+        async with self._mirror.lock:
+            gone: list[Write[Any]] = [
+                Write(WORKLOADS, node, None)
+                for node in self._mirror.all(WORKLOADS)
+                if node not in self._leases
+            ]
+            try:
+                await self._mirror.commit(gone + self._retired(now))
+                self._unsaved = ""
+            except Unavailable as error:
+                if str(error) != self._unsaved:
+                    self._events.add("server", "store", f"expiry is not saved yet: {error}", logging.ERROR)
+                self._unsaved = str(error)
+            self.publish()
+
+    def forgive(self, seconds: float) -> None:
+        """The server itself was stopped for so long: it did not listen, so no node was silent."""
+        self._leases = {node: deadline + seconds for node, deadline in self._leases.items()}
+
+    # --- the snapshot ---
+
+    def publish(self) -> None:
+        """Make the snapshot from what is in memory. Equal content has the same version and wakes nobody."""
+        services = (stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
+        workloads = (workload for node in self._leases for workload in self.workloads_of(node))
+        content = Snapshot(
+            trust_domain=self.trust_domain,
+            nodes=tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items())),
+            services=tuple(sorted(services, key=lambda service: service.fqdn)),
+            workloads=tuple(sorted(workloads, key=lambda workload: workload.id)),
+            resources=tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items())),
+        )
+        version = hashlib.blake2b(content.model_dump_json().encode(), digest_size=16).hexdigest()
+        if version != self.snapshots.value.version:
+            self.snapshots.set(content.model_copy(update={"version": version}))
+
+    # --- parts ---
+
+    def _deadline(self) -> float:
+        return self._clock.monotonic() + self.lease_seconds
+
+    def _renew(self, node: str) -> None:
+        if node not in self._leases:
+            self._events.add("node", node, "alive")
+        self._leases[node] = self._deadline()
+        self._seen[node] = self._clock.wall()
+
+    def _view(self, stored: StoredNode) -> wire.Node:
+        name = stored.record.name
+        return wire.Node(
+            record=stored.record,
+            joined=bool(stored.joined),
+            alive=name in self._leases,
+            last_seen=self._seen.get(name, 0.0),
+            namespaces=stored.namespaces,
+            workloads=len(self.workloads_of(name)),
+            status=self._statuses.get(name),
+        )
+
+    def _services_for(self, workloads: Iterable[Workload]) -> tuple[list[Write[Any]], dict[str, str]]:
+        """Records for services seen for the first time or again; and FQDN -> why it can have no address."""
+        known = self._mirror.all(SERVICES)
+        addresses = {stored.service.address for stored in known.values()}
+        writes: list[Write[Any]] = []
+        unplaced: dict[str, str] = {}
+        for fqdn, workload in {w.service_fqdn: w for w in workloads}.items():
+            if (stored := known.get(fqdn)) is not None:
+                if not stored.shown:
+                    writes.append(Write(SERVICES, fqdn, stored.model_copy(update={"shown": True})))
+                continue
+            try:
+                address = virtual_address(fqdn, self._network, addresses)
+            except ValueError as error:
+                unplaced[fqdn] = str(error)
+                continue
+            addresses.add(address)
+            service = Service(name=workload.service, namespace=workload.namespace, address=address)
+            writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
+        return writes, unplaced
+
+    def _retired(self, now: float) -> list[Write[Any]]:
+        """Shown services that had no workload for LINGER seconds and are in no project that a node meshes."""
+        running = {workload.service_fqdn for workload in self.snapshots.value.workloads}
+        meshed = {
+            project for stored in self._mirror.all(NODES).values() for project in stored.record.projects
+        }
+        shown = {name: stored for name, stored in self._mirror.all(SERVICES).items() if stored.shown}
+        idle = [
+            name
+            for name, stored in shown.items()
+            if name not in running and stored.service.namespace not in meshed
+        ]
+        self._absent = {name: self._absent.get(name, now) for name in idle}
+        return [
+            Write(SERVICES, name, shown[name].model_copy(update={"shown": False}))
+            for name, since in self._absent.items()
+            if now - since >= LINGER
+        ]
+
+    def _tell(self, node: str, before: Iterable[Workload], after: Iterable[Workload]) -> None:
+        old, new = ({w.id: w for w in workloads} for workloads in (before, after))
+        for workload in (new[key] for key in new if key not in old):
+            self._events.add("workload", workload.name, f"appeared on {node} as {workload.service_fqdn}")
+        for workload in (old[key] for key in old if key not in new):
+            self._events.add("workload", workload.name, f"gone from {node}")

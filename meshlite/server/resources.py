@@ -1,0 +1,177 @@
+"""The stored resources: apply all or nothing, delete, look back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+from meshlite.model import wire
+from meshlite.model.mesh import Resource, Snapshot
+from meshlite.server.admission import Admission, Admitted
+from meshlite.server.clock import Clock
+from meshlite.server.events import Events
+from meshlite.server.mirror import Mirror, Write, parse
+from meshlite.server.records import COUNTERS, HISTORY, RESOURCES, Counter
+from meshlite.server.refusal import Refusal
+from meshlite.server.store import Store
+
+KEPT = 20
+"""Changes of each resource that are remembered."""
+
+_MEANING = ("api_version", "labels", "annotations", "spec")
+"""What the user wrote; the rest is the store's."""
+
+
+class ResourceBook:
+    """Owns the resources. `snapshot` gives the mesh to check against; `publish` is called after a change."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        store: Store,
+        events: Events,
+        clock: Clock,
+        admit: Admission,
+        snapshot: Callable[[], Snapshot],
+        publish: Callable[[], None],
+    ) -> None:
+        self._mirror = mirror
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._admit = admit
+        self._snapshot = snapshot
+        self._publish = publish
+
+    def select(self, kind: str = "", namespace: str = "") -> tuple[Resource, ...]:
+        """First applied first; empty arguments mean any."""
+        wanted = (
+            resource
+            for resource in self._mirror.all(RESOURCES).values()
+            if kind in ("", resource.kind) and namespace in ("", resource.namespace)
+        )
+        return tuple(sorted(wanted, key=lambda resource: resource.sequence))
+
+    def get(self, key: str) -> Resource:
+        """Raises Refusal (404)."""
+        if (resource := self._mirror.get(RESOURCES, key)) is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"there is no {key}", "see what there is: GET /v1/resources")
+        return resource
+
+    async def history(self, key: str) -> tuple[wire.Revision, ...]:
+        """Newest first; also of a deleted resource. Raises Refusal (404) where there never was one."""
+        entries = await self._store.scan(HISTORY.key(key + "/"))
+        if not entries:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"there never was a {key}")
+        return tuple(parse(HISTORY, entry) for entry in reversed(entries))
+
+    async def apply(self, request: wire.ApplyRequest, author: str, guarded: bool) -> wire.ApplyResponse:
+        """Store all documents or none. `guarded`: each must be based on the generation that is stored now.
+
+        Raises Refusal (409) for a document that is based on another one.
+        """
+        async with self._mirror.lock:
+            admitted, rejected = self._admit(request, self._snapshot())
+            if rejected:
+                return wire.ApplyResponse(rejected=rejected)
+            if guarded:
+                self._check_generations([one.resource for one in admitted])
+            applied, writes = await self._plan(admitted, author)
+            if not request.dry_run:
+                await self._mirror.commit(writes)
+                for one in applied:
+                    if one.action != "unchanged":
+                        self._events.add("resource", one.key, f"{one.action} by {author}")
+                self._publish()
+        return wire.ApplyResponse(applied=tuple(applied))
+
+    async def delete(self, key: str, author: str, generation: int | None = None) -> None:
+        """Raises Refusal: 404 where it is not there, 409 where it is not at `generation`."""
+        async with self._mirror.lock:
+            last = self.get(key)
+            if generation is not None and generation != last.generation:
+                raise _outdated([{"resource": key, "expected": generation, "found": last.generation}])
+            gone = last.model_copy(update={"generation": last.generation + 1})
+            await self._mirror.commit([Write(RESOURCES, key, None), *self._remember(gone, "deleted", author)])
+            self._events.add("resource", key, f"deleted by {author}")
+            self._publish()
+
+    # --- parts; the caller holds the lock ---
+
+    def _check_generations(self, resources: list[Resource]) -> None:
+        stored = self._mirror.all(RESOURCES)
+        found = {r.key: stored[r.key].generation if r.key in stored else 0 for r in resources}
+        stale = [
+            {"resource": r.key, "expected": r.generation, "found": found[r.key]}
+            for r in resources
+            if r.generation != found[r.key]
+        ]
+        if stale:
+            raise _outdated(stale)
+
+    async def _plan(
+        self, admitted: Sequence[Admitted], author: str
+    ) -> tuple[list[wire.Applied], list[Write[Any]]]:
+        """What becomes of each document, and what to write for it."""
+        applied: list[wire.Applied] = []
+        writes: list[Write[Any]] = []
+        last = sequence = (self._mirror.get(COUNTERS, "sequence") or Counter()).last
+        for one in admitted:
+            key = one.resource.key
+            stored = self._mirror.get(RESOURCES, key)
+            if stored is not None and _means_the_same(stored, one.resource):
+                applied.append(_applied("unchanged", stored, one.warnings))
+                continue
+            sequence += stored is None
+            place = {
+                "sequence": stored.sequence if stored else sequence,
+                "generation": await self._last_generation(key) + 1,
+            }
+            new, action = one.resource.model_copy(update=place), _action(stored)
+            writes += [Write(RESOURCES, key, new), *self._remember(new, action, author)]
+            applied.append(_applied(action, new, one.warnings))
+        if sequence > last:
+            writes.append(Write(COUNTERS, "sequence", Counter(last=sequence)))
+        return applied, writes
+
+    async def _last_generation(self, key: str) -> int:
+        """Goes on where a deleted resource ended: one generation never means two contents."""
+        if (stored := self._mirror.get(RESOURCES, key)) is not None:
+            return stored.generation
+        entries = await self._store.scan(HISTORY.key(key + "/"))
+        return parse(HISTORY, entries[-1]).resource.generation if entries else 0
+
+    def _remember(self, resource: Resource, action: wire.Action, author: str) -> list[Write[Any]]:
+        """The change as history, and the oldest one forgotten."""
+        revision = wire.Revision(time=self._clock.wall(), action=action, author=author, resource=resource)
+        place = _place(resource.key, resource.generation)
+        writes: list[Write[Any]] = [Write(HISTORY, place, revision)]
+        if resource.generation > KEPT:
+            writes.append(Write(HISTORY, _place(resource.key, resource.generation - KEPT), None))
+        return writes
+
+
+def _place(key: str, generation: int) -> str:
+    """Generations sort as text."""
+    return f"{key}/{generation:010d}"
+
+
+def _action(stored: Resource | None) -> Literal["created", "configured"]:
+    return "configured" if stored else "created"
+
+
+def _applied(
+    action: Literal["created", "configured", "unchanged"], resource: Resource, warnings: tuple[str, ...]
+) -> wire.Applied:
+    return wire.Applied(key=resource.key, action=action, generation=resource.generation, warnings=warnings)
+
+
+def _means_the_same(one: Resource, other: Resource) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in _MEANING)
+
+
+def _outdated(stale: list[dict[str, Any]]) -> Refusal:
+    names = ", ".join(str(one["resource"]) for one in stale)
+    hint = "get the current one, change that, and send it with its generation"
+    return Refusal(HTTPStatus.CONFLICT, f"changed by somebody else meanwhile: {names}", hint, stale)
