@@ -18,11 +18,16 @@ def test_apply_says_what_became_of_each_resource(mesh: Mesh) -> None:
     done = mesh.cli("apply", "-f", SUBSETS, "-f", CANARY)
     assert done.exit_code == 0, done.stderr
     assert done.stdout == "DestinationRule/shop/reviews created\nVirtualService/shop/reviews created\n"
+    before = json.loads(mesh.cli("get", "vs", "reviews", "-o", "json").stdout)["metadata"]["generation"]
     again = mesh.cli("apply", "-f", SUBSETS, "-f", USER, "-o", "json")
-    assert json.loads(again.stdout)["applied"] == [
-        {"key": "DestinationRule/shop/reviews", "action": "unchanged", "generation": 1, "warnings": []},
-        {"key": "VirtualService/shop/reviews", "action": "configured", "generation": 2, "warnings": []},
-    ]
+    rule, route = json.loads(again.stdout)["applied"]
+    assert (rule["key"], rule["action"]) == ("DestinationRule/shop/reviews", "unchanged")
+    assert route == {
+        "key": "VirtualService/shop/reviews",
+        "action": "configured",
+        "generation": before + 1,
+        "warnings": [],
+    }
 
 
 def test_a_batch_with_one_fault_is_refused_as_a_whole(mesh: Mesh, tmp_path: Path) -> None:
@@ -74,7 +79,9 @@ def test_get_lists_for_people_and_for_programs(mesh: Mesh) -> None:
     mesh.cli("apply", "-f", SUBSETS, "-f", CANARY)
     table = mesh.cli("get", "dr").stdout.splitlines()
     assert table[0].split() == ["NAMESPACE", "KIND", "NAME", "CHANGES", "ABOUT"]
-    assert table[1].split() == ["shop", "DestinationRule", "reviews", "1", "reviews", "(v1,", "v2,", "v3)"]
+    cells = table[1].split()
+    assert cells[:3] + cells[4:] == ["shop", "DestinationRule", "reviews", "reviews", "(v1,", "v2,", "v3)"]
+    assert cells[3].isdigit()
     rows = json.loads(mesh.cli("get", "all", "-o", "json").stdout)
     assert [row["kind"] for row in rows] == ["DestinationRule", "VirtualService"]
     assert rows[0]["metadata"]["name"] == "reviews"
