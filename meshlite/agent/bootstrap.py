@@ -48,8 +48,31 @@ _COUNTED_SUFFIXES = (
     ".ssl.handshake",
     ".ssl.connection_error",
 )
-_COUNTED_PREFIXES = ("server.", "listener_manager.", "cluster_manager.", "control_plane.", "overload.")
+_COUNTED_PREFIXES = (
+    "meshlite.",
+    "server.",
+    "listener_manager.",
+    "cluster_manager.",
+    "control_plane.",
+    "overload.",
+)
 _COUNTED_PARTS = ("istio_", "rbac.")
+
+
+_CLUSTER_NAME = {
+    "tag_name": "envoy.cluster_name",
+    "regex": r"^cluster\.((.+?(\..+?\.svc\.cluster\.local(\|[^.]*)?)?)\.)",
+}
+"""Envoy's own rule ends a cluster's name at its first dot; ours are services' full names."""
+
+_DEFAULT_TAGS = (
+    "envoy.response_code",
+    "envoy.response_code_class",
+    "envoy.http_conn_manager_prefix",
+    "envoy.tcp_prefix",
+    "envoy.listener_address",
+    "envoy.worker_id",
+)
 
 
 def bootstrap(settings: Settings) -> dict[str, Any]:
@@ -64,7 +87,12 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         "admin": {"address": {"pipe": {"path": str(settings.paths.proxy_admin_socket), "mode": 0o600}}},
         "dynamic_resources": {"ads_config": _ads(), "cds_config": source, "lds_config": source},
         "static_resources": {"clusters": [_agent_cluster(str(settings.paths.xds_socket))]},
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _counted()}}},
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": _counted()}},
+            # A tag of Envoy's set cannot be given another rule, so the set is spelt out.
+            "use_all_default_tags": False,
+            "stats_tags": [_CLUSTER_NAME, *({"tag_name": name} for name in _DEFAULT_TAGS)],
+        },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         # Nothing but the agent's scrape reads the statistics: no timer needs to collect them.
         "stats_flush_on_admin": True,
