@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from meshlite.server.handlers import end_streams
 from meshlite.server.mirror import Mirror
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
-from meshlite.server.store import Store, Unavailable
+from meshlite.server.store import Conflict, Store, Unavailable
 from meshlite.server.store.sqlite import open_sqlite
 from meshlite.server.stream import encoder
 
@@ -45,7 +45,7 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises RuntimeError, OSError or ValueError with a sentence for people."""
+    """Serve until SIGTERM or SIGINT. Raises RuntimeError, OSError or ValueError: a sentence for people."""
     to_stderr()
     folder = settings.paths.database.parent
     _make_folders(settings)
@@ -62,30 +62,36 @@ async def run(settings: Settings) -> None:
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     app = application(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN, handle_signals=False)
-    await runner.setup()
+    with _local_socket(settings.paths.admin_socket) as local:
+        await runner.setup()
+        try:
+            context = tls.context(app[PARTS].enrolment.authority)
+            renew_at = _renew_certificate(settings, app[PARTS], context)
+            await web.SockSite(runner, local).start()
+            await _listen(runner, settings, context)
+            _say_ready(settings, runner, app[PARTS])
+            keep = _keep_certificate(settings, app[PARTS], context, renew_at)
+            await _until(stop, keep, _expire(app[PARTS]), _prune(app[PARTS]))
+        finally:
+            await runner.cleanup()
+
+
+async def _until(stop: asyncio.Event, *jobs: Coroutine[None, None, None]) -> None:
+    """Do the jobs, which have no end, until told to stop."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(job) for job in jobs]
+        await stop.wait()
+        _log.info("stopping")
+        for task in running:
+            task.cancel()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings, context: ssl.SSLContext) -> None:
+    host, port = settings.server_address, settings.ports.server
     try:
-        parts = app[PARTS]
-        async with asyncio.TaskGroup() as tasks:
-            context = tls.context(parts.enrolment.authority)
-            background = [
-                tasks.create_task(_renew_certificate(settings, parts, context)),
-                tasks.create_task(_expire(parts)),
-                tasks.create_task(_prune(parts)),
-            ]
-            with _local_socket(settings.paths.admin_socket) as local:
-                await web.SockSite(runner, local).start()
-                secure = web.TCPSite(
-                    runner, settings.server_address, settings.ports.server, ssl_context=context
-                )
-                await secure.start()
-                _say_ready(settings, runner, parts)
-                await stop.wait()
-                _log.info("stopping")
-                await runner.cleanup()
-            for task in background:
-                task.cancel()
-    finally:
-        await runner.cleanup()
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
 
 
 def application(settings: Settings) -> web.Application:
@@ -143,19 +149,26 @@ async def _expire(parts: Parts) -> None:
         await parts.registry.expire()
 
 
-async def _renew_certificate(settings: Settings, parts: Parts, context: ssl.SSLContext) -> None:
-    names = tls.names(settings.server_address)
+def _renew_certificate(settings: Settings, parts: Parts, context: ssl.SSLContext) -> float:
+    """A new certificate for new connections; the wall time of the next."""
+    authority, names = parts.enrolment.authority, tls.names(settings.server_address)
+    return tls.renew(context, authority, settings.trust_domain, names, parts.clock.wall())
+
+
+async def _keep_certificate(
+    settings: Settings, parts: Parts, context: ssl.SSLContext, renew_at: float
+) -> None:
     while True:
-        now = parts.clock.wall()
-        again = tls.renew(context, parts.enrolment.authority, settings.trust_domain, names, now)
-        await parts.clock.until(again)
+        await parts.clock.until(renew_at)
+        renew_at = _renew_certificate(settings, parts, context)
+        _log.info("new server certificate")
 
 
 async def _prune(parts: Parts) -> None:
     while True:
         try:
             await parts.enrolment.prune()
-        except Unavailable as error:
+        except (Unavailable, Conflict) as error:
             _log.error("expired certificates are not removed yet: %s", error)
         await asyncio.sleep(PRUNE_EVERY)
 

@@ -17,5 +17,5 @@ class Clock:
 
     async def until(self, moment: float) -> None:
         """Wait for a wall time. It may jump, so this looks every minute rather than sleep long."""
-        while (left := moment - self.wall()) > 0:
+        while (left := moment - self.wall()) > 0:  # noqa: ASYNC110 (nothing tells when a clock was set)
             await asyncio.sleep(min(left, 60.0))

@@ -19,7 +19,7 @@ from meshlite.server.mirror import Mirror, Write
 from meshlite.server.records import NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
 from meshlite.server.refusal import Refusal
 from meshlite.server.reports import admitted
-from meshlite.server.store import Unavailable
+from meshlite.server.store import Conflict, Unavailable
 from meshlite.watch import Watch
 
 LINGER = 600.0
@@ -171,7 +171,7 @@ class Registry:
             try:
                 await self._mirror.commit(gone + self._retired(now))
                 self._unsaved = ""
-            except Unavailable as error:
+            except (Unavailable, Conflict) as error:
                 if str(error) != self._unsaved:
                     self._events.add("server", "store", f"expiry is not saved yet: {error}", logging.ERROR)
                 self._unsaved = str(error)
