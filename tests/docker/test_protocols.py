@@ -78,7 +78,11 @@ with grpc.insecure_channel("greeter:50051") as channel:
 NGINX = """
 daemon off; pid /tmp/nginx.pid; error_log stderr;
 events {}
-http { access_log off; server { listen 8001; http2 on; location / { return 200 "$$server_protocol"; } } }
+http {
+  access_log off;
+  server { listen 8001; location / { return 200 "$$server_protocol"; } }
+  server { listen 8002 http2; location / { return 200 "$$server_protocol"; } }
+}
 """
 SERVICES = {
     "client": {"command": ["sleep", "3600"]},
@@ -86,7 +90,7 @@ SERVICES = {
     "undeclared": {"command": ["python3", "-m", "http.server", "8123"]},
     "both": {
         "command": ["sh", "-c", f"echo '{NGINX}' > /tmp/n.conf; exec nginx -c /tmp/n.conf"],
-        "expose": ["8001"],
+        "expose": ["8001", "8002"],
     },
     "loopless": {"command": ["python3", "-m", "http.server", "8000", "--bind", "::"], "expose": ["8000"]},
     "mail": {"command": ["python3", "-c", BANNER % 25], "expose": ["25"]},
@@ -153,12 +157,13 @@ def test_http_1_0(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "spoken"), [("--http1.1", "HTTP/1.1"), ("--http2-prior-knowledge", "HTTP/2.0")]
+    ("option", "port", "spoken"),
+    [("--http1.1", 8001, "HTTP/1.1"), ("--http2-prior-knowledge", 8002, "HTTP/2.0")],
 )
 def test_the_server_hears_the_version_of_http_that_the_client_speaks(
-    mesh: Mesh, option: str, spoken: str
+    mesh: Mesh, option: str, port: int, spoken: str
 ) -> None:
-    assert mesh.project.curl("client", "http://both:8001/", option) == (200, spoken)
+    assert mesh.project.curl("client", f"http://both:{port}/", option) == (200, spoken)
 
 
 def test_websocket(mesh: Mesh) -> None:
