@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,12 +54,13 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with _alone(folder):
         try:
-            await _serve(settings, stop)
+            await serve(settings, stop, lambda: None)
         except Unavailable as error:
             raise RuntimeError(str(error)) from error
 
 
-async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Serve until `stop` is set; `ready` is called once every call is answered."""
     app = application(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN, handle_signals=False)
     with _local_socket(settings.paths.admin_socket) as local:
@@ -70,6 +71,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             await web.SockSite(runner, local).start()
             await _listen(runner, settings, context)
             _say_ready(settings, runner, app[PARTS])
+            ready()
             keep = _keep_certificate(settings, app[PARTS], context, renew_at)
             await _until(stop, keep, _expire(app[PARTS]), _prune(app[PARTS]))
         finally:

@@ -1,0 +1,253 @@
+"""Nodes, leases, services and the snapshot that comes of them; with a clock that goes on when told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshlite.model.mesh import Snapshot
+from meshlite.model.wire import Projects
+from meshlite.server.call import Parts
+from meshlite.server.refusal import Refusal
+from meshlite.server.registry import LINGER, Registry
+from meshlite.server.store import Change, Entry, Store, Unavailable
+from meshlite.server.store.memory import MemoryStore
+from meshlite.server.store.sqlite import open_sqlite
+from tests.server.conftest import FakeTime, parts_over, report, workload
+
+
+@pytest.fixture
+async def registry(parts: Parts) -> Registry:
+    await parts.registry.set_projects("web-1", Projects(projects=("shop",)))
+    await parts.registry.set_projects("web-2", Projects())
+    return parts.registry
+
+
+def names(snapshot: Snapshot) -> list[str]:
+    return [workload.name for workload in snapshot.workloads]
+
+
+async def test_a_report_is_in_the_snapshot_with_services_and_addresses(registry: Registry) -> None:
+    lease = await registry.report("web-1", report(workload("reviews"), workload("ratings")))
+    snapshot = registry.snapshots.value
+    assert lease.snapshot == snapshot.version
+    assert names(snapshot) == ["ratings", "reviews"]
+    assert set(snapshot.services_by_fqdn) == {
+        "ratings.shop.svc.cluster.local",
+        "reviews.shop.svc.cluster.local",
+    }
+    addresses = {service.address for service in snapshot.services}
+    assert len(addresses) == 2
+    assert all(address.startswith("240.240.") for address in addresses)
+
+
+async def test_an_equal_report_changes_no_version(registry: Registry) -> None:
+    both = (workload("reviews"), workload("ratings"))
+    first = await registry.report("web-1", report(*both))
+    again = await registry.report("web-1", report(*reversed(both)))
+    assert again.snapshot == first.snapshot
+
+
+async def test_a_report_is_the_full_set(registry: Registry) -> None:
+    await registry.report("web-1", report(workload("reviews"), workload("ratings")))
+    await registry.report("web-2", report(workload("details", node="web-2")))
+    await registry.report("web-1", report(workload("ratings")))
+    assert names(registry.snapshots.value) == ["details", "ratings"]
+
+
+async def test_a_silent_node_is_withdrawn_after_its_lease_and_comes_back(
+    registry: Registry, time: FakeTime
+) -> None:
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.report("web-2", report(workload("ratings", node="web-2")))
+    before = registry.snapshots.value.version
+    time.passes(9.9)
+    await registry.report("web-2", report(workload("ratings", node="web-2")))
+    await registry.expire()
+    assert registry.snapshots.value.version == before
+    time.passes(0.2)
+    await registry.expire()
+    assert names(registry.snapshots.value) == ["ratings"]
+    assert [(node.record.name, node.alive) for node in registry.nodes()] == [
+        ("web-1", False),
+        ("web-2", True),
+    ]
+    lease = await registry.report("web-1", report(workload("reviews")))
+    assert lease.snapshot == before
+
+
+async def test_time_in_which_the_server_was_stopped_is_not_held_against_nodes(
+    registry: Registry, time: FakeTime
+) -> None:
+    await registry.report("web-1", report(workload("reviews")))
+    time.passes(60)
+    registry.forgive(60)
+    await registry.expire()
+    assert names(registry.snapshots.value) == ["reviews"]
+
+
+async def test_a_restart_publishes_the_same_snapshot_and_gives_a_full_lease(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    store = await open_sqlite(tmp_path / "state.db")
+    registry = (await parts_over(store, tmp_path, time)).registry
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    await registry.report(
+        "web-1", report(workload("reviews", labels={"b": "1", "a": "2"}), workload("ratings"))
+    )
+    time.passes(9)
+    before = registry.snapshots.value
+    await store.close()
+    store = await open_sqlite(tmp_path / "state.db")
+    registry = (await parts_over(store, tmp_path, time)).registry
+    assert registry.snapshots.value == before
+    time.passes(9)
+    await registry.expire()
+    assert registry.snapshots.value == before
+    time.passes(2)
+    await registry.expire()
+    assert names(registry.snapshots.value) == []
+    gone = registry.snapshots.value
+    await store.close()
+    store = await open_sqlite(tmp_path / "state.db")
+    assert (await parts_over(store, tmp_path, time)).registry.snapshots.value == gone
+    await store.close()
+
+
+async def test_a_service_of_a_meshed_project_stays_when_its_replicas_stop(
+    registry: Registry, time: FakeTime
+) -> None:
+    await registry.report("web-1", report(workload("reviews")))
+    service = registry.snapshots.value.services[0]
+    await registry.report("web-1", report())
+    time.passes(2 * LINGER)
+    await registry.expire()
+    await registry.report("web-1", report())
+    time.passes(2 * LINGER)
+    await registry.expire()
+    assert registry.snapshots.value.services == (service,)
+
+
+async def test_a_service_of_no_project_lingers_and_has_its_old_address_when_it_comes_back(
+    registry: Registry, time: FakeTime
+) -> None:
+    await registry.report("web-1", report(workload("reviews", namespace="other")))
+    service = registry.snapshots.value.services[0]
+    await registry.report("web-1", report())
+    await registry.expire()
+    time.passes(LINGER - 1)
+    await registry.expire()
+    assert registry.snapshots.value.services == (service,)
+    time.passes(2)
+    await registry.expire()
+    assert registry.snapshots.value.services == ()
+    await registry.report("web-1", report(workload("reviews", namespace="other")))
+    assert registry.snapshots.value.services == (service,)
+
+
+async def test_a_restarting_service_does_not_use_up_its_lingering(registry: Registry, time: FakeTime) -> None:
+    for _ in range(3):
+        await registry.report("web-1", report(workload("reviews", namespace="other")))
+        await registry.expire()
+        await registry.report("web-1", report())
+        await registry.expire()
+        time.passes(LINGER / 2)
+        await registry.expire()
+        assert len(registry.snapshots.value.services) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (workload("bad", node="web-9"), "runs on web-9"),
+        (workload("bad", namespace="a.b"), "namespace 'a.b'"),
+        (workload("bad", namespace=""), "namespace ''"),
+        (workload("bad", service="../x"), "service '../x'"),
+        (workload("bad", service_account="a/b"), "service account 'a/b'"),
+        (workload("good"), "twice"),
+        (workload("other", node="web-1"), "on another node"),
+    ],
+)
+async def test_a_bad_workload_is_left_out_and_the_rest_counts(
+    registry: Registry, bad: object, reason: str
+) -> None:
+    await registry.report("web-2", report(workload("other", node="web-2")))
+    lease = await registry.report("web-1", report(workload("good"), bad))  # type: ignore[arg-type]
+    assert names(registry.snapshots.value) == ["good", "other"]
+    assert len(lease.refused) == 1
+    assert reason in lease.refused[0].reason
+
+
+async def test_istios_root_namespace_is_ours(registry: Registry) -> None:
+    await registry.report("web-1", report(workload("gateway", namespace="istio-system")))
+    assert registry.snapshots.value.workloads[0].namespace == "meshlite-system"
+
+
+async def test_a_full_network_leaves_out_what_has_no_address(tmp_path: Path, time: FakeTime) -> None:
+    registry = (await parts_over(MemoryStore(), tmp_path, time, virtual_network="240.0.0.0/30")).registry
+    await registry.set_projects("web-1", Projects())
+    lease = await registry.report("web-1", report(*(workload(name) for name in ("a", "b", "c"))))
+    assert len(registry.snapshots.value.workloads) == 2
+    assert [problem.reason for problem in lease.refused] == ["no free virtual address left in 240.0.0.0/30"]
+
+
+async def test_a_removed_node_is_forgotten(registry: Registry) -> None:
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.remove("web-1")
+    assert names(registry.snapshots.value) == []
+    assert [node.record.name for node in registry.nodes()] == ["web-2"]
+    with pytest.raises(Refusal, match="no node web-1"):
+        await registry.report("web-1", report())
+
+
+class BrokenStore(MemoryStore):
+    """A store whose disk can be full."""
+
+    full = False
+
+    async def commit(self, changes: object) -> int:
+        if self.full:
+            raise Unavailable("the disk is full")
+        return await super().commit(changes)  # type: ignore[arg-type]
+
+
+async def test_a_full_disk_keeps_the_last_good_state(tmp_path: Path, time: FakeTime) -> None:
+    store = BrokenStore()
+    registry = (await parts_over(store, tmp_path, time)).registry
+    await registry.set_projects("web-1", Projects())
+    await registry.set_projects("web-2", Projects())
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.report("web-2", report(workload("ratings", node="web-2")))
+    good = registry.snapshots.value
+    store.full = True
+    time.passes(9)
+    with pytest.raises(Unavailable):
+        await registry.report("web-1", report(workload("reviews"), workload("more")))
+    assert registry.snapshots.value == good
+    time.passes(9)
+    await registry.expire()
+    assert names(registry.snapshots.value) == ["reviews"], "it spoke, so its lease holds; web-2 was silent"
+    store.full = False
+    await registry.expire()
+    assert await store.get("workloads/web-2") is None
+
+
+async def test_another_writer_is_noticed_and_his_state_taken_over(tmp_path: Path, time: FakeTime) -> None:
+    store: Store = MemoryStore()
+    one, two = [(await parts_over(store, tmp_path, time)).registry for _ in range(2)]
+    await one.set_projects("web-1", Projects(projects=("shop",)))
+    with pytest.raises(Exception, match="by somebody else"):
+        await two.set_projects("web-1", Projects(everything=True))
+    record = await two.set_projects("web-1", Projects(everything=True))
+    assert record.everything
+    assert isinstance(await store.get("nodes/web-1"), Entry)
+
+
+async def test_a_record_of_an_unknown_form_stops_the_start_with_its_key(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    store = MemoryStore()
+    await store.commit([Change("nodes/web-1", b'{"record": {"name": "web-1", "colour": "red"}}')])
+    with pytest.raises(Unavailable, match=r"nodes/web-1 cannot be read: record\.colour"):
+        await parts_over(store, tmp_path, time)
