@@ -13,7 +13,8 @@ PARTS = ("meshlite", "envoy")
 def facts() -> dict[str, object]:
     """Rules, links, mounts, hosts files, processes, sockets, daemon.json: all without volatile counters."""
     return {
-        "nft ruleset": output("nft", "--stateless", "list", "ruleset"),
+        # Sorted: the engine itself puts its rules in another order when it reloads or restarts.
+        "nft ruleset": sorted(output("nft", "--stateless", "list", "ruleset").splitlines()),
         "rules in namespaces": {name: rules(pid) for name, pid in running().items()},
         "interfaces in namespaces": {name: interfaces(pid) for name, pid in running().items()},
         "our links": [line for line in output("ip", "-o", "link").splitlines() if ": ml-" in line],
