@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
+import warnings
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import jsonschema
@@ -13,9 +17,8 @@ import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pytest import FixtureRequest
 
-from meshlite.model.wire import ApplyRequest, Document, Error
+from meshlite.model.wire import ApplyRequest, Certificate, Document, Error
 from meshlite.server import ca
 from meshlite.server.routes import ROUTES
 from tests.server.conftest import Running, make_csr, report, workload
@@ -204,18 +207,16 @@ async def test_a_workloads_certificate_is_not_a_nodes(server: Running) -> None:
         key = ca.new_key()
         sign = {"identity": "spiffe://cluster.local/ns/shop/sa/reviews", "csr": make_csr(key)}
         leaf = await (await node.post("/v1/certificates", json=sign)).text()
-    from meshlite.model.wire import Certificate
-
     async with server.session(Certificate.model_validate_json(leaf), key) as session:
         answer = await session.get("/v1/snapshot")
         assert answer.status == 401
         assert "not that of a node" in (await answer.json())["error"]
 
 
-async def test_a_certificate_of_another_mesh_is_refused(server: Running, tmp_path: Any) -> None:
+async def test_a_certificate_of_another_mesh_is_refused(server: Running, tmp_path: Path) -> None:
     other = ca.create("cluster.local", 3600.0, 1_700_000_000.0)
     key = ca.new_key()
-    leaf = other.sign(make_csr(key), "spiffe://cluster.local/node/web-1", __import__("time").time())
+    leaf = other.sign(make_csr(key), "spiffe://cluster.local/node/web-1", time.time())
     (tmp_path / "client.pem").write_bytes(ca.key_pem(key) + leaf.chain.encode())
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -304,8 +305,8 @@ async def test_the_server_proves_itself_by_name_and_by_tls_of_today(server: Runn
     old = ssl.create_default_context()
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.set_ciphers("ALL:@SECLEVEL=0")
-    old.minimum_version = ssl.TLSVersion.TLSv1
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
             await session.get(f"{server.url}/v1/health", ssl=old)
@@ -435,11 +436,6 @@ async def test_an_apply_reaches_a_node_over_tls_at_once(server: Running) -> None
 # --- errors ---
 
 
-@pytest.fixture(params=["local socket", "tls"])
-def base(request: FixtureRequest, server: Running) -> tuple[aiohttp.ClientSession | None, str]:
-    return (server.admin, "") if request.param == "local socket" else (None, server.url)
-
-
 async def test_errors_of_every_kind_are_json(server: Running) -> None:
     cases = [
         ("GET", "/", {}, 404),
@@ -504,7 +500,7 @@ garbage = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(val
 def near_miss(route: Any) -> st.SearchStrategy[bytes]:
     """Bodies with the right field names and anything in them."""
     fields = getattr(route.body, "model_fields", {}) if route.body else {}
-    return st.fixed_dictionaries({}, optional={name: json_values for name in fields}).map(
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(fields, json_values)).map(
         lambda value: json.dumps(value).encode()
     )
 
@@ -522,8 +518,6 @@ async def test_no_garbage_makes_the_server_fail(server: Running, route: Any) -> 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.text(max_size=12), garbage | near_miss(route), st.sampled_from(["", "?limit=-1", "?kind=%00"]))
     def fuzz(name: str, body: bytes, query: str) -> None:
-        from urllib.parse import quote
-
         segment = quote(name, safe="") or "x"
         if segment in (".", ".."):
             segment = "dots"

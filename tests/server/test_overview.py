@@ -1,0 +1,97 @@
+"""A service with what stands behind it and what shapes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshlite.model.mesh import Problem, Resource, Service, Snapshot
+from meshlite.model.wire import ServiceView
+from meshlite.model.workload import Port
+from meshlite.server.overview import overview
+from tests.server.conftest import workload
+
+
+def resource(kind: str, name: str, namespace: str = "shop", **spec: object) -> Resource:
+    group = "security" if kind == "PeerAuthentication" else "networking"
+    return Resource(
+        api_version=f"{group}.istio.io/v1", kind=kind, name=name, namespace=namespace, spec=dict(spec)
+    )
+
+
+def view(*resources: Resource, problems: tuple[Problem, ...] = ()) -> ServiceView:
+    snapshot = Snapshot(
+        services=(
+            Service(name="ratings", namespace="shop", address="240.240.0.1"),
+            Service(name="reviews", namespace="shop", address="240.240.0.2"),
+        ),
+        workloads=(
+            workload("reviews-1", service="reviews", labels={"version": "v1"}, version="v1"),
+            workload("reviews-2", service="reviews", labels={"version": "v2"}, health="starting"),
+        ),
+        resources=resources,
+    )
+    return next(one for one in overview(snapshot, problems) if one.name == "reviews")
+
+
+def test_replicas_names_and_ports() -> None:
+    found = view()
+    assert [(one.name, one.version, one.health) for one in found.endpoints] == [
+        ("reviews-1", "v1", "healthy"),
+        ("reviews-2", "", "starting"),
+    ]
+    assert found.names[:3] == ("reviews", "reviews.shop", "reviews.shop.svc")
+    assert found.ports == (Port(number=9080),)
+    assert found.mode == "PERMISSIVE"
+
+
+def test_subsets_count_their_members() -> None:
+    subsets = [{"name": name, "labels": {"version": name}} for name in ("v1", "v2", "v9")]
+    found = view(resource("DestinationRule", "reviews", host="reviews", subsets=subsets))
+    assert [(one.name, one.ready, one.total) for one in found.subsets] == [
+        ("v1", 1, 1),
+        ("v2", 0, 1),
+        ("v9", 0, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "concerns"),
+    [
+        (resource("DestinationRule", "x", host="reviews"), True),
+        (resource("DestinationRule", "x", host="reviews.shop"), True),
+        (resource("DestinationRule", "x", host="*.shop.svc.cluster.local"), True),
+        (resource("DestinationRule", "x", host="ratings"), False),
+        (resource("DestinationRule", "x", namespace="bank", host="reviews"), False),
+        (
+            resource(
+                "VirtualService", "x", hosts=["z"], http=[{"route": [{"destination": {"host": "reviews"}}]}]
+            ),
+            True,
+        ),
+        (resource("PeerAuthentication", "x"), True),
+        (resource("PeerAuthentication", "x", namespace="bank"), False),
+        (resource("PeerAuthentication", "x", namespace="meshlite-system"), True),
+        (resource("PeerAuthentication", "x", selector={"matchLabels": {"version": "v2"}}), True),
+        (resource("PeerAuthentication", "x", selector={"matchLabels": {"version": "v3"}}), False),
+    ],
+)
+def test_resources_that_name_or_select_it(one: Resource, concerns: bool) -> None:
+    assert view(one).resources == ((one.key,) if concerns else ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode"),
+    [
+        ({"mtls": {"mode": "STRICT"}}, "STRICT"),
+        ({"mtls": {"mode": "PERMISSIVE"}}, "PERMISSIVE"),
+        ({"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"version": "v1"}}}, "mixed"),
+    ],
+)
+def test_the_mode_is_that_of_all_replicas(spec: dict[str, object], mode: str) -> None:
+    assert view(resource("PeerAuthentication", "x", **spec)).mode == mode
+
+
+def test_what_nodes_say_of_its_resources_is_shown() -> None:
+    rule = resource("DestinationRule", "reviews", host="reviews")
+    problems = (Problem(resource=rule.key, reason="not translated"), Problem(resource="other", reason="no"))
+    assert view(rule, problems=problems).problems == ("not translated",)
