@@ -100,7 +100,8 @@ class Registry:
     async def report(self, node: str, report: wire.Report) -> wire.Lease:
         """Take the node's full current set and renew its lease; also where the store refuses the change."""
         stored = self.node(node)
-        self._renew(node)
+        if self._renew(node):
+            self.publish()
         async with self._mirror.lock:
             taken = {w.id for w in self.snapshots.value.workloads if w.node != node}
             accepted, refused = admitted(report.workloads, node, stored.namespaces, taken)
@@ -117,7 +118,7 @@ class Registry:
                     [Write(WORKLOADS, node, wire.Report(workloads=accepted)), *services]
                 )
                 self._tell(node, before.workloads if before else (), accepted)
-            self.publish()
+                self.publish()
         return wire.Lease(seconds=self.lease_seconds, snapshot=self.snapshots.value.version, refused=refused)
 
     async def set_projects(self, node: str, projects: wire.Projects) -> NodeRecord:
@@ -168,8 +169,10 @@ class Registry:
                 for node in self._mirror.all(WORKLOADS)
                 if node not in self._leases
             ]
+            if not (writes := gone + self._retired(now)):
+                return
             try:
-                await self._mirror.commit(gone + self._retired(now))
+                await self._mirror.commit(writes)
                 self._unsaved = ""
             except (Unavailable, Conflict) as error:
                 if str(error) != self._unsaved:
@@ -203,11 +206,14 @@ class Registry:
     def _deadline(self) -> float:
         return self._clock.monotonic() + self.lease_seconds
 
-    def _renew(self, node: str) -> None:
-        if node not in self._leases:
+    def _renew(self, node: str) -> bool:
+        """Whether the node was not alive before."""
+        new = node not in self._leases
+        if new:
             self._events.add("node", node, "alive")
         self._leases[node] = self._deadline()
         self._seen[node] = self._clock.wall()
+        return new
 
     def _view(self, stored: StoredNode) -> wire.Node:
         name = stored.record.name
