@@ -233,10 +233,12 @@ class Registry:
         addresses = {stored.service.address for stored in known.values()}
         writes: list[Write[Any]] = []
         unplaced: dict[str, str] = {}
+        ports = self._ports(workloads)
         for fqdn, workload in {w.service_fqdn: w for w in workloads}.items():
             if (stored := known.get(fqdn)) is not None:
-                if not stored.shown:
-                    writes.append(Write(SERVICES, fqdn, stored.model_copy(update={"shown": True})))
+                kept = stored.service.model_copy(update={"ports": ports[fqdn] or stored.service.ports})
+                if (now := StoredService(service=kept)) != stored:
+                    writes.append(Write(SERVICES, fqdn, now))
                 continue
             try:
                 address = virtual_address(fqdn, self._network, addresses)
@@ -244,7 +246,9 @@ class Registry:
                 unplaced[fqdn] = str(error)
                 continue
             addresses.add(address)
-            service = Service(name=workload.service, namespace=workload.namespace, address=address)
+            service = Service(
+                name=workload.service, namespace=workload.namespace, address=address, ports=ports[fqdn]
+            )
             writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
         return writes, unplaced
 
