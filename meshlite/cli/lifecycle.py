@@ -116,9 +116,9 @@ def launch(part: Part) -> Callable[[], bool]:
 
 def end(part: Part, grace: float = 10.0) -> bool:
     """Stop the part, whoever started it. False if it was not running."""
-    if part.by_unit() and systemctl("is-active", part.unit, check=False) == 0:
+    if part.by_unit():
+        # Asked for in any state: one that has just ended would be started again by its unit.
         systemctl("stop", part.unit)
-        return True
     process = processes.recorded(part.pid_file)
     return bool(process) and processes.stop(process, grace) if process else False
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Output = Literal["table", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,7 +45,6 @@ def emit(value: object, output: Output, table: Callable[[], None]) -> None:
 
 def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table without borders on stdout, of cells by `paint` or `plain`; pipes get plain whole lines."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
@@ -50,7 +52,14 @@ def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+    show(table, width=400)
+
+
+def show(table: Table, width: int) -> None:
+    """Print a table as wide as the terminal; in a pipe at most `width`, with no blanks at line ends."""
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else width)
     if console.is_terminal:
         console.print(table)
         return

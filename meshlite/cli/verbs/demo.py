@@ -13,7 +13,7 @@ from meshlite.cli import engine as engines
 from meshlite.cli.engine import SERVICE_LABEL, Container
 from meshlite.cli.failure import Failure
 from meshlite.cli.lifecycle import wait_until
-from meshlite.cli.output import BAD, DIM, GOOD, emit
+from meshlite.cli.output import BAD, DIM, GOOD, emit, paint, plain, show
 from meshlite.cli.progress import step
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.config import Settings
@@ -110,31 +110,27 @@ def _row(observation: Observation) -> dict[str, Any]:
 
 
 def _show(observations: list[Observation]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from meshlite.cli.tour.rules import FOLDER
 
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
     for heading in ("", "DONE", "EXPECTED", "SEEN"):
         table.add_column(heading)
     for observation in observations:
-        sign = f"[{GOOD}]✓[/]" if observation.ok else f"[{BAD}]✗[/]"
-        table.add_row(sign, observation.title, f"[{DIM}]{observation.expected}[/]", observation.seen)
-    console = Console(highlight=False)
-    console.print(table)
-    from meshlite.cli.tour.rules import FOLDER
-
+        sign = paint("✓", GOOD) if observation.ok else paint("✗", BAD)
+        table.add_row(
+            sign, plain(observation.title), paint(observation.expected, DIM), plain(observation.seen)
+        )
+    show(table, width=140)
     folder = shortest(FOLDER)
-    console.print(
-        "[bold]Try next[/] (the rules of the tour are gone again; these are its files)", soft_wrap=True
-    )
-    for line in (
-        "meshlite status",
-        "meshlite describe reviews",
-        f"meshlite apply -f {folder}/subsets.yaml -f {folder}/canary.yaml   # then reload the page",
-        "meshlite proxy-config routes productpage",
-        f"meshlite delete -f {folder}/subsets.yaml -f {folder}/canary.yaml",
-    ):
-        console.print(f"  {line}", soft_wrap=True, markup=False)
+    rules = f"-f {folder}/subsets.yaml -f {folder}/canary.yaml"
+    click.echo(f"{click.style('Try next', bold=True)} (the tour's rules are gone again; these are its files)")
+    click.echo("  meshlite status")
+    click.echo("  meshlite describe reviews")
+    click.echo(f"  meshlite apply {rules}   # then reload the page")
+    click.echo("  meshlite proxy-config routes productpage")
+    click.echo(f"  meshlite delete {rules}")
 
 
 def shortest(path: Path) -> Path:

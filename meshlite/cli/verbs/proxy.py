@@ -116,7 +116,7 @@ def _routes(config: Row) -> Sequence[str]:
     names = [host["name"] for host in hosts]
     return (
         str(sum(len(host.get("routes", [])) for host in hosts)),
-        plain(", ".join(names[:6]) + _more(names, 6)),
+        plain(", ".join(names[:4]) + _more(names, 4)),
     )
 
 
