@@ -100,10 +100,12 @@ class XdsServer:
         self._path, self._owner, self._observe = path, owner, observe
         self._wanted: ads.Wanted = {kind: {} for kind in ads.PUSH_ORDER}
         self._count = 0
+        self._known = asyncio.Event()
         self._moved = asyncio.Event()
 
     def publish(self, wanted: ads.Wanted, since: float) -> None:
         """Have all Envoys told. `since`: time.monotonic() of the event that led to this configuration."""
+        self._known.set()
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -171,6 +173,8 @@ class XdsServer:
             await server.stop(grace=None)
 
     async def _serve(self, requests: AsyncIterator[Any], context: Any) -> None:
+        # A returned agent that does not know the mesh yet must not tell Envoy that there is none.
+        await self._known.wait()
         self._count += 1
         connection = Connection(str(self._count), self._wanted)
         self.connections.append(connection)

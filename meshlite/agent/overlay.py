@@ -1,0 +1,111 @@
+"""What this node knows first-hand, laid over the server's snapshot. Pure: no step waits for the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from meshlite.agent.capture import Attached
+from meshlite.config import Settings
+from meshlite.model import names
+from meshlite.model.mesh import NodeRecord, Service, Snapshot
+from meshlite.model.workload import Found, Workload
+from meshlite.translate.node import Attachment, NodeView
+
+
+def members(founds: Iterable[Found], record: NodeRecord | None) -> tuple[Found, ...]:
+    """Those that belong in the mesh: by their own word, else because their project is in it."""
+    return tuple(found for found in founds if _belongs(found, record))
+
+
+def _belongs(found: Found, record: NodeRecord | None) -> bool:
+    if found.enable is not None:
+        return found.enable
+    return record is not None and (
+        record.everything or bool(found.project and found.project in record.projects)
+    )
+
+
+def effective(snapshot: Snapshot, settings: Settings, own: Iterable[Workload]) -> Snapshot:
+    """The snapshot with this node's own workloads in place of what the server knows of them.
+
+    New services get the virtual address that the server will most likely give them, too.
+    """
+    others = [workload for workload in snapshot.workloads if workload.node != settings.node]
+    workloads = tuple(sorted([*others, *own], key=lambda workload: workload.id))
+    services = {service.fqdn: service for service in snapshot.services}
+    for workload in workloads:
+        if workload.service_fqdn not in services:
+            taken = {service.address for service in services.values()}
+            address = names.virtual_address(workload.service_fqdn, settings.virtual_network, taken)
+            services[workload.service_fqdn] = Service(
+                name=workload.service, namespace=workload.namespace, address=address
+            )
+    return snapshot.model_copy(
+        update={
+            "trust_domain": snapshot.trust_domain if snapshot.version else settings.trust_domain,
+            "workloads": workloads,
+            "services": tuple(services[name] for name in sorted(services)),
+        }
+    )
+
+
+def view(settings: Settings, found: Iterable[Found], attached: Mapping[str, Attached]) -> NodeView:
+    """This node as translate sees it: each attached namespace with the workloads that live in it."""
+    found = tuple(found)
+    residents: dict[str, list[Workload]] = {}
+    for item in found:
+        if item.namespace is not None:
+            residents.setdefault(item.namespace.key, []).append(item.workload)
+    return NodeView(
+        name=settings.node,
+        attachments=tuple(
+            _attachment(held, residents[held.namespace])
+            for _, held in sorted(attached.items())
+            if held.namespace in residents
+        ),
+        outbound_port=settings.ports.outbound,
+        inbound_port=settings.ports.inbound,
+        mark=settings.proxy_mark,
+        virtual_network=settings.virtual_network,
+        host_workloads={
+            item.workload.id: item.workload.addresses[0]
+            for item in found
+            if item.namespace is None and item.workload.addresses
+        },
+    )
+
+
+def _attachment(held: Attached, residents: list[Workload]) -> Attachment:
+    """Its owner is the workload it was attached for; where that has ended, the first that is left."""
+    ids = tuple(sorted(workload.id for workload in residents))
+    return Attachment(
+        key=held.key,
+        path=held.path,
+        link=held.link,
+        owner=held.key if held.key in ids else ids[0],
+        workloads=ids,
+        own_addresses=tuple(sorted({address for workload in residents for address in workload.addresses})),
+        ipv6=held.ipv6,
+    )
+
+
+def hosts(snapshot: Snapshot, namespace: str) -> Mapping[str, tuple[str, ...]]:
+    """What a workload of `namespace` finds in its hosts file: virtual address -> names, shortest first.
+
+    Short names and aliases are the namespace's own; a service's name wins over a neighbour's alias.
+    """
+    own = {service.name for service in snapshot.services if service.namespace == namespace}
+    aliases: dict[str, set[str]] = {}
+    for workload in snapshot.workloads:
+        if workload.namespace == namespace:
+            aliases.setdefault(workload.service_fqdn, set()).update(workload.aliases)
+    entries: dict[str, tuple[str, ...]] = {}
+    claimed = set(own)
+    for service in snapshot.services:
+        short: list[str] = []
+        if service.namespace == namespace:
+            extra = sorted(aliases.get(service.fqdn, set()) - claimed)
+            claimed.update(extra)
+            short = [service.name, *extra]
+        entries[service.address] = (*short, *names.qualified_names(service.name, service.namespace))
+    return entries

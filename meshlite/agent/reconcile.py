@@ -1,0 +1,362 @@
+"""The agent's one loop: what is found and what the mesh says, translated, published, and captured to match.
+
+The loop itself never waits for the kernel, Envoy or the server: attaching, capturing and leaving are tasks of
+their own that report back as one more change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+
+from meshlite.agent import ads, certs, overlay
+from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
+from meshlite.agent.certs import Certificates
+from meshlite.agent.metrics import Timings
+from meshlite.agent.upstream import Upstream
+from meshlite.agent.xds import XdsServer
+from meshlite.config import Settings
+from meshlite.model.mesh import NodeRecord, Problem, Snapshot
+from meshlite.model.workload import Found, Workload
+from meshlite.translate.node import NodeView
+from meshlite.translate.translate import Translator
+from meshlite.translate.translation import Translation
+from meshlite.watch import Watch
+
+log = logging.getLogger(__name__)
+
+COALESCE_SECONDS = 0.004
+"""The first change goes at once; those that follow within this time go together."""
+
+EFFECT_SECONDS = 2.0
+"""How long Envoy may take to acknowledge before we look again."""
+
+LEAVE_SECONDS = 5.0
+"""How long a workload that leaves and lives on keeps the connections that are captured."""
+
+CHECK_SECONDS = 30.0
+RETRY_SECONDS = (0.5, 30.0)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was last published, and what it was made from. `bound`: per attachment, see Found."""
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    view: NodeView = field(default_factory=lambda: NodeView(name=""))
+    translation: Translation = field(default_factory=lambda: Translation({}))
+    found: tuple[Found, ...] = ()
+    problem: str = ""
+
+
+class Reconciler:
+    """Keeps Envoy and the kernel as the mesh wants them on this node."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        capture: Capture,
+        xds: XdsServer,
+        upstream: Upstream,
+        certificates: Certificates,
+        timings: Timings,
+    ) -> None:
+        self._settings, self._capture, self._xds = settings, capture, xds
+        self._upstream, self._certificates, self._timings = upstream, certificates, timings
+        self._translator = Translator()
+        self._founds: tuple[Found, ...] | None = None
+        self._early: set[str] = set()
+        self._dirty = asyncio.Event()
+        self._since = 0.0
+        self._published = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, int] = {}
+        self._drained: set[str] = set()
+        self._leaving = False
+        self.reasons: dict[str, str] = {}
+        self.picture = Picture()
+        self.captured: Watch[frozenset[str]] = Watch(frozenset())
+
+    # What comes in
+
+    def changed(self) -> None:
+        """Something is different; look at everything soon."""
+        if not self._dirty.is_set():
+            self._since = time.monotonic()
+        self._dirty.set()
+
+    def found(self, founds: tuple[Found, ...]) -> None:
+        """The source's full current set."""
+        self._founds = founds
+        self.changed()
+
+    async def bring_in(self, found: Found) -> None:
+        """Return when a container that is about to start is captured, or need not be."""
+        if found.namespace is None or not overlay.members((found,), self._record):
+            return
+        self._early.add(found.workload.id)
+        captured = self.captured.value
+        while not self._holds(found.namespace.key, captured):
+            captured = await self.captured.next(captured)
+
+    @property
+    def pending(self) -> bool:
+        """A change is known that is not published yet."""
+        return self._dirty.is_set() or self.picture.snapshot.version != self._upstream.snapshot.value.version
+
+    # The loop
+
+    async def run(self) -> None:
+        """Ends only when cancelled."""
+        self._resume()
+        async with asyncio.TaskGroup() as tasks:
+            self._group = tasks
+            tasks.create_task(self._settling())
+            tasks.create_task(self._checking())
+            tasks.create_task(self._following(self._upstream.snapshot))
+            tasks.create_task(self._following(self._certificates.held))
+            while True:
+                await self._dirty.wait()
+                self._dirty.clear()
+                since = self._since
+                if self._founds is not None and self._upstream.snapshot.value.version and not self._leaving:
+                    self._step(self._founds, since)
+                await asyncio.sleep(COALESCE_SECONDS)
+
+    def _resume(self) -> None:
+        """What a former agent captured is captured still."""
+        self.captured.set(frozenset(key for key, held in self._capture.attached.items() if held.rules))
+
+    async def _following(self, watch: Watch[Snapshot] | Watch[Mapping[str, certs.Held]]) -> None:
+        async for _ in watch:
+            self.changed()
+
+    def _step(self, founds: tuple[Found, ...], since: float) -> None:
+        """Decide and publish. A fault in translating leaves what is published."""
+        members = overlay.members(founds, self._record)
+        self._attach_new(members)
+        self._detach_old(founds, members)
+        staying = (*members, *self._undrained(founds, members))
+        began = time.monotonic()
+        try:
+            own = tuple(self._workload(found) for found in staying)
+            snapshot = overlay.effective(self._upstream.snapshot.value, self._settings, own)
+            view = overlay.view(self._settings, staying, self._capture.attached)
+            translation = self._translator.translate(snapshot, view)
+        except Exception as error:
+            log.exception("translating failed; what was published stays")
+            self.picture = replace(self.picture, problem=f"translating failed: {error!r}")
+            return
+        self._timings.translation.observe(time.monotonic() - began)
+        self.picture = Picture(snapshot, view, translation, staying)
+        secrets = certs.secrets(self._certificates.held.value)
+        self._xds.publish({**translation.resources, ads.SECRET: secrets}, since)
+        self._upstream.report(tuple(self._workload(found) for found in members))
+        trust_domain = snapshot.trust_domain
+        self._certificates.want(
+            frozenset(str(w.identity(trust_domain)) for w in (found.workload for found in members))
+        )
+        self._published.set()
+
+    @property
+    def _record(self) -> NodeRecord | None:
+        return self._upstream.snapshot.value.node(self._settings.node)
+
+    def _workload(self, found: Found) -> Workload:
+        """The source's record, with what we know of its capture."""
+        captured = found.namespace is not None and self._holds(found.namespace.key, self.captured.value)
+        reason = found.workload.reason or self.reasons.get(found.workload.id, "")
+        return found.workload.model_copy(update={"captured": captured, "reason": reason})
+
+    def _holds(self, namespace: str, keys: frozenset[str]) -> bool:
+        held = self._of_namespace(namespace)
+        return held is not None and held.key in keys
+
+    def _of_namespace(self, namespace: str) -> Attached | None:
+        return next((h for h in self._capture.attached.values() if h.namespace == namespace), None)
+
+    # Coming
+
+    def _attach_new(self, members: tuple[Found, ...]) -> None:
+        """One task for each namespace that is not attached: its owner first, or whoever is in the mesh."""
+        for found in sorted(members, key=_owners_first):
+            if found.namespace is None:
+                continue
+            namespace = found.namespace.key
+            held = self._of_namespace(namespace)
+            if held is not None and held.key in self._drained:
+                self._stay(held.key)
+            if held is None and namespace not in self._tasks:
+                self._start(namespace, self._attach(found))
+
+    async def _attach(self, found: Found) -> None:
+        workload = found.workload
+        early = Mode() if workload.id in self._early else None
+        try:
+            await self._capture.attach(found, early)
+        except (CaptureError, OSError) as error:
+            self.reasons[workload.id] = str(error)
+            failures = self._failures[workload.id] = self._failures.get(workload.id, 0) + 1
+            log.warning(
+                "a workload is not captured: %s", error, extra={"fields": {"workload": workload.name}}
+            )
+            first, longest = RETRY_SECONDS
+            await asyncio.sleep(min(first * 2 ** (failures - 1), longest))
+        else:
+            self.reasons.pop(workload.id, None)
+            self._failures.pop(workload.id, None)
+
+    def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """A task of its own for a namespace; its end is one more change."""
+        task = self._group.create_task(self._guarded(work))
+        self._tasks[name] = task
+
+        def done(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(name, None)
+            self.changed()
+
+        task.add_done_callback(done)
+
+    async def _guarded(self, work: Coroutine[object, object, None]) -> None:
+        """Trouble with one container stays with it."""
+        try:
+            await work
+        except Exception:
+            log.exception("a step for one workload failed; the others go on")
+            await asyncio.sleep(RETRY_SECONDS[0])
+
+    # Being there
+
+    async def _settling(self) -> None:
+        """After each publication: once Envoy has it, have the kernel and the hosts files follow."""
+        while True:
+            await self._published.wait()
+            self._published.clear()
+            effective = await self._xds.caught_up(EFFECT_SECONDS)
+            picture = self.picture
+            keys = [attachment.key for attachment in picture.view.attachments]
+            await asyncio.gather(*(self._follow_up(key, picture, effective) for key in keys))
+            alive = self.captured.value & self._capture.attached.keys()
+            if alive != self.captured.value:
+                self.captured.set(frozenset(alive))
+            if not effective:
+                self._published.set()
+
+    async def _follow_up(self, key: str, picture: Picture, effective: bool) -> None:
+        """Rules and names of one attachment. One whose listener is not open is not captured anew."""
+        refused = self._refusal(key)
+        if key not in self.captured.value and (not effective or refused):
+            if refused:
+                self.reasons[key] = f"the node proxy refuses its listener: {refused}"
+            return
+        held = self._capture.attached.get(key)
+        if held is None or key in self._tasks:
+            return
+        bound = {
+            port: address for found in _residents(picture, held) for port, address in found.bound.items()
+        }
+        policy = picture.translation.strict[key]
+        try:
+            await self._capture.set_mode(key, Mode(policy.default, policy.exceptions), bound)
+            await self._capture.write_names(
+                key, overlay.hosts(picture.snapshot, self._namespace(key, picture))
+            )
+        except (CaptureError, OSError, KeyError) as error:
+            # A container that ends in this moment is no news.
+            if key in self._capture.attached:
+                self.reasons[key] = str(error)
+                log.warning("a workload's capture is behind: %s", error, extra={"fields": {"workload": key}})
+            return
+        self.reasons.pop(key, None)
+        if key not in self.captured.value:
+            self.captured.set(self.captured.value | {key})
+            self._early.discard(key)
+            self.changed()
+
+    def _refusal(self, key: str) -> str:
+        names = {f"outbound/{key}", f"inbound/{key}"}
+        found = (r for r in self._xds.rejections if r.type_url == ads.LISTENER and r.name in names)
+        return next((rejection.reason for rejection in found), "")
+
+    def _namespace(self, key: str, picture: Picture) -> str:
+        owner = next(item.owner for item in picture.view.attachments if item.key == key)
+        return next(found.workload.namespace for found in picture.found if found.workload.id == owner)
+
+    async def _checking(self) -> None:
+        """Others may take away what we made, and engines rewrite hosts files."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(CaptureError, OSError):
+                await self._capture.check()
+            self._published.set()
+
+    # Going
+
+    def _detach_old(self, founds: tuple[Found, ...], members: tuple[Found, ...]) -> None:
+        """Attached namespaces in which nobody of the mesh lives any more."""
+        wanted = {found.namespace.key for found in members if found.namespace}
+        running = {found.namespace.key for found in founds if found.namespace}
+        for key, held in list(self._capture.attached.items()):
+            if held.namespace in wanted or held.key in self._tasks:
+                continue
+            self._start(key, self._leave(key) if held.namespace in running else self._bury(key))
+
+    def _undrained(self, founds: tuple[Found, ...], members: tuple[Found, ...]) -> tuple[Found, ...]:
+        """Leavers are served until their new connections go another way."""
+        ids = {found.workload.id for found in members}
+        held = {h.namespace for h in self._capture.attached.values() if h.key not in self._drained}
+        return tuple(
+            found
+            for found in founds
+            if found.workload.id not in ids and found.namespace and found.namespace.key in held
+        )
+
+    async def _leave(self, key: str) -> None:
+        """It lives on without the mesh: first its new connections go direct, then the listener closes."""
+        await self._capture.drain(key)
+        self._drained.add(key)
+        self.captured.set(self.captured.value - {key})
+        self.changed()
+        await asyncio.sleep(LEAVE_SECONDS)
+        await self._capture.detach(key)
+        self._drained.discard(key)
+
+    async def _bury(self, key: str) -> None:
+        """It has ended: its listener closes, then link and mount go, which keep its namespace alive."""
+        self.captured.set(self.captured.value - {key})
+        await self._xds.caught_up(EFFECT_SECONDS)
+        await self._capture.detach(key)
+        self.reasons.pop(key, None)
+
+    def _stay(self, key: str) -> None:
+        """It comes back before it has left."""
+        if task := self._tasks.get(key):
+            task.cancel()
+        self._drained.discard(key)
+
+    async def leave_all(self) -> None:
+        """Nobody is captured any more; connections that are captured live on as long as Envoy does."""
+        self._leaving = True
+        for task in list(self._tasks.values()):
+            task.cancel()
+        for key in list(self._capture.attached):
+            with contextlib.suppress(CaptureError, OSError):
+                await self._capture.drain(key)
+        self.captured.set(frozenset())
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
+        return (*own, *self.picture.translation.problems)
+
+
+def _owners_first(found: Found) -> tuple[bool, str]:
+    return (bool(found.namespace and found.namespace.joined), found.workload.id)
+
+
+def _residents(picture: Picture, held: Attached) -> tuple[Found, ...]:
+    return tuple(f for f in picture.found if f.namespace and f.namespace.key == held.namespace)

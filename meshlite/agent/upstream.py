@@ -1,0 +1,259 @@
+"""The way to the central server: what runs here goes up, snapshots and certificates come down.
+
+Nothing on this node waits for it: the last snapshot is on disk, and every call is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from pydantic import ValidationError
+
+from meshlite.agent import enrolment, keys
+from meshlite.agent.certs import refresh_at
+from meshlite.agent.enrolment import SERVER_NAME, NodeFiles, Refused, checked, write_private
+from meshlite.config import Settings
+from meshlite.model.delta import merge
+from meshlite.model.mesh import Snapshot
+from meshlite.model.wire import Certificate, Delta, Lease, Report, SignRequest
+from meshlite.model.workload import Workload
+from meshlite.watch import Watch
+
+log = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 15.0
+"""A stream without a heartbeat for so long is broken."""
+
+SAVE_SECONDS = 1.0
+STATUS_SECONDS = 10.0
+BACK_OFF = (0.1, 3.0)
+
+_FAILURES = (aiohttp.ClientError, OSError, TimeoutError, Refused, ValueError)
+
+
+@dataclass(frozen=True)
+class Link:
+    """How it stands with the server. `since`: seconds since 1970 of the last change; `error`: why not."""
+
+    url: str
+    connected: bool = False
+    since: float = 0.0
+    error: str = ""
+
+
+class Upstream:
+    """`snapshot` holds the latest known mesh (from disk at first), `link` the state of the connection."""
+
+    def __init__(self, settings: Settings, token: str, status: Callable[[], dict[str, Any]]) -> None:
+        self._settings, self._token, self._status = settings, token, status
+        self._file = settings.paths.agent_state / "snapshot.json"
+        self._files = NodeFiles(settings.paths.agent_state)
+        self._url = enrolment.url_of(settings)
+        self._workloads: Watch[tuple[Workload, ...] | None] = Watch(None)
+        self._session: aiohttp.ClientSession | None = None
+        self._reported = asyncio.Event()
+        self.snapshot = Watch(read(self._file))
+        self.from_disk = bool(self.snapshot.value.version)
+        self.received = 0.0
+        self.link = Link(self._url, since=time.time())
+
+    def report(self, workloads: tuple[Workload, ...]) -> None:
+        """Tell the server soon what runs here: the full set."""
+        self._workloads.set(workloads)
+
+    async def sign(self, identity: str, csr: str) -> Certificate:
+        """A certificate for a workload of this node. Raises ConnectionError where it cannot be had now."""
+        if self._session is None:
+            raise ConnectionError("the server is not reached")
+        # The server signs only for workloads that it was told of.
+        async with asyncio.timeout(10):
+            await self._reported.wait()
+        try:
+            answer = await self._call("POST", "/v1/certificates", SignRequest(identity=identity, csr=csr))
+        except _FAILURES as error:
+            raise ConnectionError(said(error)) from error
+        return Certificate.model_validate(answer)
+
+    async def run(self) -> None:
+        """Join, then follow, report and renew, again and again; ends only when cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._saving())
+            waits = pauses(*BACK_OFF)
+            while True:
+                try:
+                    if not self._files.complete:
+                        await enrolment.join(self._settings, self._token)
+                        log.info("this node has joined the mesh", extra={"fields": {"server": self._url}})
+                    await self._connected()
+                except* _FAILURES as group:
+                    error = first(group)
+                    if self.link.connected:
+                        waits = pauses(*BACK_OFF)
+                    self._note(False, said(error))
+                    self._forget_if_unknown(error)
+                await asyncio.sleep(next(waits))
+
+    async def _connected(self) -> None:
+        """One connection's life; ends with the first failure, or when the certificate was renewed."""
+        connector = aiohttp.TCPConnector(ssl=self._files.context(), limit=16)
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            self._session = session
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    others = [
+                        tasks.create_task(work)
+                        for work in (self._follow(session), self._reporting(), self._telling())
+                    ]
+                    await self._renewed(session)
+                    for other in others:
+                        other.cancel()
+            finally:
+                self._session = None
+                self._reported.clear()
+
+    async def _follow(self, session: aiohttp.ClientSession) -> None:
+        """Read the snapshot stream, from the version we have."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS)
+        async with session.get(
+            f"{self._url}/v1/snapshots",
+            params={"version": self.snapshot.value.version},
+            timeout=timeout,
+            server_hostname=SERVER_NAME,
+        ) as answer:
+            if answer.status >= 400:
+                await checked(answer)
+            async for line in lines(answer):
+                self.snapshot.set(merge(self.snapshot.value, Delta.model_validate_json(line)))
+                self.received, self.from_disk = time.time(), False
+                self._note(True)
+        raise ConnectionError("the server ended the snapshot stream")
+
+    async def _reporting(self) -> None:
+        """The report is also the lease's renewal: sent at every change, and three times in a lease."""
+        while True:
+            workloads = await self._workloads.next(None)
+            assert workloads is not None
+            path = f"/v1/nodes/{self._settings.node}/workloads"
+            lease = Lease.model_validate(await self._call("PUT", path, Report(workloads=workloads)))
+            self._reported.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(lease.seconds / 3):
+                    await self._workloads.next(workloads)
+
+    async def _telling(self) -> None:
+        """The node's status for those who look from elsewhere; a refusal of it is no reason to reconnect."""
+        path = f"{self._url}/v1/nodes/{self._settings.node}/status"
+        while True:
+            await self._reported.wait()
+            assert self._session is not None
+            async with self._session.put(path, json=self._status(), server_hostname=SERVER_NAME) as answer:
+                if answer.status >= 400:
+                    log.debug("the server does not take this node's status: %s", answer.status)
+            await asyncio.sleep(STATUS_SECONDS)
+
+    async def _renewed(self, session: aiohttp.ClientSession) -> None:
+        """Return when the node's certificate was renewed, around half of its life."""
+        waits = pauses(1.0, 60.0)
+        due = refresh_at(*keys.times(self._files.chain.read_text()), random.random())
+        while True:
+            await asyncio.sleep(max(0.0, due - time.time()))
+            try:
+                await enrolment.renew(self._settings, session)
+                return
+            except _FAILURES as error:
+                log.warning("the node's certificate is not renewed yet: %s", said(error))
+                due = time.time() + next(waits)
+
+    async def _call(self, method: str, path: str, body: Any) -> object:
+        if self._session is None:
+            raise ConnectionError("the server is not reached")
+        async with self._session.request(
+            method, self._url + path, json=body.model_dump(mode="json"), server_hostname=SERVER_NAME
+        ) as answer:
+            return await checked(answer)
+
+    def _forget_if_unknown(self, error: BaseException) -> None:
+        """A server that was set up anew does not know us, nor we its root: join again where we can."""
+        stranger = isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError) or (
+            isinstance(error, Refused) and error.status == 401
+        )
+        if stranger and self._files.complete and (self._token or not self._settings.server):
+            log.warning("the server does not know this node any more; joining again")
+            self._files.discard()
+
+    def _note(self, connected: bool, error: str = "") -> None:
+        if (connected, error) == (self.link.connected, self.link.error):
+            return
+        (log.info if connected else log.warning)(
+            "the server is reached" if connected else "the server is not reached; this node goes on alone",
+            extra={"fields": {"server": self._url} | ({"why": error} if error else {})},
+        )
+        self.link = replace(self.link, connected=connected, since=time.time(), error=error)
+
+    async def _saving(self) -> None:
+        """Keep the last snapshot on disk, not more often than once a second."""
+        async for snapshot in self.snapshot:
+            if snapshot.version and not self.from_disk:
+                self.save()
+            await asyncio.sleep(SAVE_SECONDS)
+
+    def save(self) -> None:
+        """A full disk costs the snapshot of the next start, not this one."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_private(self._file, self.snapshot.value.model_dump_json().encode())
+        except OSError as error:
+            log.warning("the snapshot is not kept on disk: %s", error)
+
+
+def read(file: Path) -> Snapshot:
+    """The snapshot on disk; an empty one where there is none that can be read."""
+    try:
+        return Snapshot.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return Snapshot()
+    except (OSError, ValidationError) as error:
+        log.warning("the snapshot on disk cannot be used: %s", error)
+        return Snapshot()
+
+
+async def lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Complete lines of a stream, of any length."""
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *complete, rest = (rest + chunk).split(b"\n")
+        for line in complete:
+            if line.strip():
+                yield line
+
+
+def pauses(shortest: float, longest: float) -> Iterator[float]:
+    """Seconds to wait between tries: doubling, and jittered so that many nodes do not come at once."""
+    pause = shortest
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(pause * 2, longest)
+
+
+def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of a group, which is the one that ended the others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def said(error: BaseException) -> str:
+    """A failure in words."""
+    return str(error) or type(error).__name__
