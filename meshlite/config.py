@@ -1,4 +1,4 @@
-"""Settings, read once at the front door and passed on as one frozen object; also every default port and path."""
+"""Settings, read once at the front door and passed on as one frozen object; every default port and path."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ class Settings(_Settings):
 
 
 def load(file: Path | None, environ: Mapping[str, str], **flags: object) -> Settings:
-    """Settings from `file` (YAML; absent default file is fine), then `MESHLITE_<NAME>`, then flags that are not None.
+    """Settings from `file` (YAML), then `MESHLITE_<NAME>`, then flags that are not None.
 
-    Raises ValueError with the file, the key and the reason in one sentence.
+    The default file may be absent. Raises ValueError with the file, the key and the reason in one sentence.
     """
     path = file or Path(environ.get("MESHLITE_CONFIG", DEFAULT_FILE))
     values: dict[str, object] = {}

@@ -8,15 +8,20 @@ from functools import cached_property
 from pydantic import Field
 
 from meshlite.model.names import fqdn
-from meshlite.model.workload import Frozen, Workload
+from meshlite.model.workload import Frozen, Port, Workload
 
 
 class Service(Frozen):
-    """A name that callers use, with its stable address. Its ports and endpoints come from its workloads."""
+    """A name that callers use, with its stable address. Its endpoints come from its workloads.
+
+    `ports` are those its workloads had last. They hold while none is there: the restart of an only replica
+    changes endpoints and nothing else.
+    """
 
     name: str
     namespace: str
     address: str
+    ports: tuple[Port, ...] = ()
 
     @property
     def fqdn(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from meshlite.model import wire
 from meshlite.model.mesh import NodeRecord, Problem, Service, Snapshot
 from meshlite.model.names import virtual_address
-from meshlite.model.workload import Workload
+from meshlite.model.workload import Port, Workload
 from meshlite.server.auth import check_node_name
 from meshlite.server.clock import Clock
 from meshlite.server.events import Events
@@ -105,21 +105,20 @@ class Registry:
         async with self._mirror.lock:
             taken = {w.id for w in self.snapshots.value.workloads if w.node != node}
             accepted, refused = admitted(report.workloads, node, stored.namespaces, taken)
-            services, unplaced = self._services_for(accepted)
+            before = self._mirror.get(WORKLOADS, node)
+            if before is not None and before.workloads == accepted:
+                return self._lease(refused)
+            services, unplaced = self._services_for(node, accepted)
             refused += tuple(
                 Problem(resource=w.id, reason=unplaced[w.service_fqdn])
                 for w in accepted
                 if w.service_fqdn in unplaced
             )
             accepted = tuple(w for w in accepted if w.service_fqdn not in unplaced)
-            before = self._mirror.get(WORKLOADS, node)
-            if before is None or before.workloads != accepted or services:
-                await self._mirror.commit(
-                    [Write(WORKLOADS, node, wire.Report(workloads=accepted)), *services]
-                )
-                self._tell(node, before.workloads if before else (), accepted)
-                self.publish()
-        return wire.Lease(seconds=self.lease_seconds, snapshot=self.snapshots.value.version, refused=refused)
+            await self._mirror.commit([Write(WORKLOADS, node, wire.Report(workloads=accepted)), *services])
+            self._tell(node, before.workloads if before else (), accepted)
+            self.publish()
+        return self._lease(refused)
 
     async def set_projects(self, node: str, projects: wire.Projects) -> NodeRecord:
         """Which projects the node meshes; a node not heard of before gets a record."""
@@ -206,6 +205,10 @@ class Registry:
     def _deadline(self) -> float:
         return self._clock.monotonic() + self.lease_seconds
 
+    def _lease(self, refused: tuple[Problem, ...]) -> wire.Lease:
+        version = self.snapshots.value.version
+        return wire.Lease(seconds=self.lease_seconds, snapshot=version, refused=refused)
+
     def _renew(self, node: str) -> bool:
         """Whether the node was not alive before."""
         new = node not in self._leases
@@ -227,13 +230,16 @@ class Registry:
             status=self._statuses.get(name),
         )
 
-    def _services_for(self, workloads: Iterable[Workload]) -> tuple[list[Write[Any]], dict[str, str]]:
-        """Records for services seen for the first time or again; and FQDN -> why it can have no address."""
+    def _services_for(
+        self, node: str, workloads: Iterable[Workload]
+    ) -> tuple[list[Write[Any]], dict[str, str]]:
+        """Records for services that are new, back, or have other ports; and FQDN -> why it has no address."""
         known = self._mirror.all(SERVICES)
         addresses = {stored.service.address for stored in known.values()}
         writes: list[Write[Any]] = []
         unplaced: dict[str, str] = {}
-        ports = self._ports(workloads)
+        workloads = tuple(workloads)
+        ports = _ports((*workloads, *(w for w in self.snapshots.value.workloads if w.node != node)))
         for fqdn, workload in {w.service_fqdn: w for w in workloads}.items():
             if (stored := known.get(fqdn)) is not None:
                 kept = stored.service.model_copy(update={"ports": ports[fqdn] or stored.service.ports})
@@ -277,3 +283,14 @@ class Registry:
             self._events.add("workload", workload.name, f"appeared on {node} as {workload.service_fqdn}")
         for workload in (old[key] for key in old if key not in new):
             self._events.add("workload", workload.name, f"gone from {node}")
+
+
+def _ports(workloads: Iterable[Workload]) -> dict[str, tuple[Port, ...]]:
+    """By service: every port that one of its workloads has, in order."""
+    found: dict[str, set[Port]] = {}
+    for workload in workloads:
+        found.setdefault(workload.service_fqdn, set()).update(workload.ports)
+    return {
+        name: tuple(sorted(ports, key=lambda port: (port.number, port.protocol, port.origin, port.name)))
+        for name, ports in found.items()
+    }

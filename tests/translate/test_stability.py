@@ -92,6 +92,21 @@ def test_a_replica_that_is_not_ready_leaves_its_service_only(bookinfo: dict[str,
     }
 
 
+def test_a_service_whose_only_replica_is_down_keeps_its_ports(bookinfo: dict[str, Any]) -> None:
+    snapshot, node = cases.mesh(bookinfo)
+    details = snapshot.workloads_by_service["details.shop.svc.cluster.local"]
+    services = tuple(
+        service.model_copy(update={"ports": details[0].ports}) if service.name == "details" else service
+        for service in snapshot.services
+    )
+    up = snapshot.model_copy(update={"services": services})
+    down = up.model_copy(update={"workloads": tuple(w for w in up.workloads if w not in details)})
+    stays = {"outbound|9080||details.shop.svc.cluster.local"}
+    found = changed(translate(up, node), translate(down, node))
+    assert found["ClusterLoadAssignment"] >= stays
+    assert not stays & found.get("Cluster", set())
+
+
 def test_a_changed_route_changes_one_table(bookinfo: dict[str, Any]) -> None:
     after = copy.deepcopy(bookinfo)
     after["resources"][1]["spec"]["http"][1]["route"][0]["weight"] = 50

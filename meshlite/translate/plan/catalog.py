@@ -140,7 +140,7 @@ def catalog(snapshot: Snapshot, node: NodeView) -> Catalog:
                 service.namespace,
                 service.fqdn,
                 service.address,
-                _ports(replica.workload for replica in replicas.get(service.fqdn, ())),
+                _ports(_known_ports(service, replicas.get(service.fqdn, ()))),
                 aliases[service.fqdn],
                 tuple(replicas.get(service.fqdn, ())),
             )
@@ -171,10 +171,15 @@ def _dial_addresses(snapshot: Snapshot, node: NodeView) -> Mapping[str, str]:
     return addresses
 
 
-def _ports(workloads: Iterable[Workload]) -> Mapping[int, ServicePort]:
+def _known_ports(service: Service, replicas: Iterable[Replica]) -> tuple[Port, ...]:
+    """What its replicas say; the service's last known ones while they say nothing."""
+    return tuple(port for replica in replicas for port in replica.workload.ports) or service.ports
+
+
+def _ports(known: Iterable[Port]) -> Mapping[int, ServicePort]:
     """One entry for each TCP port; where replicas differ, the most trusted word on its protocol counts."""
     best: dict[int, Port] = {}
-    for port in (port for workload in workloads for port in workload.ports if port.protocol != "udp"):
+    for port in (port for port in known if port.protocol != "udp"):
         if port.number not in best or _rank(port) < _rank(best[port.number]):
             best[port.number] = port
     return {
