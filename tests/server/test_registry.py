@@ -251,3 +251,11 @@ async def test_a_record_of_an_unknown_form_stops_the_start_with_its_key(
     await store.commit([Change("nodes/web-1", b'{"record": {"name": "web-1", "colour": "red"}}')])
     with pytest.raises(Unavailable, match=r"nodes/web-1 cannot be read: record\.colour"):
         await parts_over(store, tmp_path, time)
+
+
+async def test_a_service_keeps_its_ports_while_no_workload_is_there(registry: Registry) -> None:
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.report("web-2", report(workload("reviews-2", node="web-2", service="reviews", ports=())))
+    await registry.report("web-1", report())
+    await registry.report("web-2", report())
+    assert [port.number for port in registry.snapshots.value.services[0].ports] == [9080]
