@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from meshlite.cli.settings import agent_of, server_of
 from meshlite.config import Settings
 
 Name = Literal["server", "agent"]
+
+LAST_LINES = 6
 
 SETTINGS_VARIABLES = {
     f"MESHLITE_{name.upper()}" for name in (*Settings.model_fields, "config", "state_dir", "run_dir")
@@ -93,13 +96,9 @@ def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
     done = f"replaced {answer['version']}" if answer else "started"
     if answer:
         end(part)
-    offset = part.log.stat().st_size if part.log.exists() else 0
     alive = launch(part)
     if not wait_until(lambda: ask(part) is not None or not alive(), seconds) or ask(part) is None:
-        why = log_tail(part, offset) or f"nothing in its log ({part.log})"
-        raise Failure(
-            f"the {part.name} did not start", where=str(part.log), why=why, next_step="meshlite doctor"
-        )
+        raise ended(part, "did not start")
     return done
 
 
@@ -133,13 +132,33 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
     return True
 
 
-def log_tail(part: Part, offset: int, lines: int = 5) -> str:
-    """The last lines that the part wrote to its log after `offset`."""
+@contextmanager
+def running(part: Part) -> Iterator[None]:
+    """The block needs the part; if it ends meanwhile, that is said with its last words."""
     try:
-        with part.log.open("rb") as log:
-            log.seek(offset)
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-    except OSError:
+        yield
+    except Unreachable as failure:
+        raise ended(part, "has ended") from failure
+
+
+def ended(part: Part, what: str) -> Failure:
+    """The failure of a part that is not there, with the last lines of its log."""
+    if part.by_unit():
+        where, log = f"journalctl -u {part.unit}", journal(part.unit)
+    else:
+        where, log = str(part.log), part.log.read_text(errors="replace") if part.log.exists() else ""
+    words = "\n".join(log.splitlines()[-LAST_LINES:])
+    return Failure(
+        f"the {part.name} {what}", where=where, why=words, next_step="meshlite doctor checks this host"
+    )
+
+
+def journal(unit: str) -> str:
+    """What the unit wrote last; empty where that cannot be read."""
+    command = ["journalctl", "--unit", unit, "--output", "cat", "--lines", str(LAST_LINES), "--no-pager"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
         return ""
 
 

@@ -11,7 +11,7 @@ AT_ONCE = 4
 """Programs at the same time: the kernel serialises most of their work anyway."""
 
 
-class CaptureError(Exception):
+class CaptureError(RuntimeError):
     """A namespace could not be captured or released; says what was tried and what the system answered."""
 
 

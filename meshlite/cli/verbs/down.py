@@ -85,16 +85,16 @@ def stop_everything(settings: Settings, config: Path | None) -> None:
             _let_agent_leave(settings)
     with step("agent stopped"):
         end(agent)
-    with step("leftovers swept") as current:
-        removed = _sweep(settings)
-        current.detail = f"{len(removed)} removed" if removed else "none"
-    for text in removed:
-        note(f"  removed {text}")
     with step("server stopped"):
         # So that the next `up` begins with the projects it is told.
         with suppress(Failure):
             put(settings, (), everything=False)
         end(server)
+    with step("leftovers swept") as current:
+        removed = _sweep(settings)
+        current.detail = f"{len(removed)} removed" if removed else "none"
+    for text in removed:
+        note(f"  {text}")
     shutil.rmtree(settings.paths.run, ignore_errors=True)
     if settings.paths.run.exists():
         where = str(settings.paths.run)
@@ -131,4 +131,8 @@ def _purge(settings: Settings) -> None:
 def _sweep(settings: Settings) -> list[str]:
     from meshlite.agent.sweep import sweep
 
-    return list(sweep(settings))
+    try:
+        return list(sweep(settings))
+    except (OSError, RuntimeError) as error:
+        why, advice = str(error), "correct that, then run meshlite down again"
+        raise Failure("not everything could be swept", why=why, next_step=advice) from error

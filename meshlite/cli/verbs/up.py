@@ -9,7 +9,7 @@ import click
 
 from meshlite import __version__
 from meshlite.cli.failure import Failure
-from meshlite.cli.lifecycle import agent_part, ensure, need_root, server_part
+from meshlite.cli.lifecycle import agent_part, ensure, need_root, running, server_part
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import current_project, join, project_option
@@ -64,13 +64,14 @@ def start(settings: Settings, config: Path | None, projects: Sequence[str], ever
         current.detail = ensure(server_part(settings, config), __version__)
     with step("projects") as current:
         current.detail = join(settings, projects, everything)
+    agent = agent_part(settings, config, settings.hook)
     with step("node agent") as current:
-        current.detail = ensure(agent_part(settings, config, settings.hook), __version__)
-    with step("node proxy") as current:
+        current.detail = ensure(agent, __version__)
+    with step("node proxy") as current, running(agent):
         current.detail = wait_for_proxy(settings)
-    with step("runtime hook") as current:
+    with step("runtime hook") as current, running(agent):
         current.detail = wait_for_hook(settings)
-    with step("containers") as current:
+    with step("containers") as current, running(agent):
         current.detail = wait_for_capture(settings, projects, everything)
 
 
