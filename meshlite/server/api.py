@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from meshlite import __version__
@@ -111,6 +112,8 @@ async def _read(request: web.Request, limit: int) -> bytes:
         raise Refusal(
             HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_TIMEOUT:g} s"
         ) from None
+    except web.RequestPayloadError as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the body is cut off, or not encoded as it says") from error
     return bytes(body)
 
 
@@ -138,6 +141,17 @@ def _response(answer: Answer) -> web.StreamResponse:
     return web.Response(
         text=text, status=reply.status, headers=reply.headers, content_type="application/json"
     )
+
+
+class CallersFaults(logging.Filter):
+    """Makes one line of what aiohttp logs with a traceback when a caller does not speak HTTP properly."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+            record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
+            record.msg, record.args = "a caller does not speak HTTP properly: %s", (type(error).__name__,)
+        return True
 
 
 @web.middleware

@@ -21,7 +21,7 @@ from meshlite.config import Settings
 from meshlite.log import to_stderr
 from meshlite.server import ca, tls
 from meshlite.server.admission import admit
-from meshlite.server.api import GROUP_ID, PARTS, errors_as_json, install
+from meshlite.server.api import GROUP_ID, PARTS, CallersFaults, errors_as_json, install
 from meshlite.server.auth import GROUP
 from meshlite.server.call import Parts
 from meshlite.server.clock import Clock
@@ -47,6 +47,7 @@ SETTINGS = web.AppKey("settings", Settings)
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises RuntimeError, OSError or ValueError: a sentence for people."""
     to_stderr()
+    logging.getLogger("aiohttp.server").addFilter(CallersFaults())
     folder = settings.paths.database.parent
     _make_folders(settings)
     stop = asyncio.Event()

@@ -200,6 +200,33 @@ def test_only_root_and_the_group_may_use_the_local_socket(tmp_path: Path) -> Non
         assert settings.paths.database.parent.stat().st_mode & 0o777 == 0o700
 
 
+GARBAGE = [
+    b"GARBAGE\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: zz\r\n\r\n",
+    b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+    b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+]
+
+
+def test_what_is_no_proper_http_is_refused_and_logged_in_a_line(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with process(settings) as server:
+        for sent in GARBAGE:
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.settimeout(5)
+                caller.connect(str(settings.paths.admin_socket))
+                caller.sendall(sent)
+                assert b" 400 " in caller.recv(4096).split(b"\r\n", 1)[0], sent
+        with socket.create_connection(("127.0.0.1", settings.ports.server), timeout=5) as caller:
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert caller.recv(100) == b"", "no plaintext on the TLS port"
+        assert call(settings, "GET", "/v1/health")["status"] == "ok"
+        server.terminate()
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
+
+
 def test_an_idle_server_is_small(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with process(settings) as server:
