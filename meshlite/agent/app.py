@@ -58,7 +58,10 @@ class Agent:
         proxy.prepare(plan)
         self.timings = Timings()
         self.engine = Engine(settings.paths.docker_socket)
-        self.source = DockerSource(self.engine, settings.node)
+        ports = settings.ports
+        self.source = DockerSource(
+            self.engine, settings.node, ours=frozenset({ports.outbound, ports.inbound})
+        )
         self.upstream = Upstream(settings, token, lambda: self.status.document())
         self.certificates = Certificates(self.upstream.sign)
         self.capture = Capture(settings)

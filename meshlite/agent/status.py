@@ -33,7 +33,7 @@ class Status:
     certificates: Certificates
     timings: Timings
     reconciler: Reconciler
-    hook: HookState = field(default_factory=lambda: HookState(False, "not asked for yet"))
+    hook: HookState = field(default_factory=lambda: HookState(False, ""))
     started: float = field(default_factory=time.time)
 
     def document(self) -> Document:

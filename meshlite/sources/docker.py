@@ -34,10 +34,18 @@ class DockerSource:
 
     name = "docker"
 
-    def __init__(self, engine: Engine, node: str, resync_seconds: float = RESYNC_SECONDS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        node: str,
+        resync_seconds: float = RESYNC_SECONDS,
+        ours: frozenset[int] = frozenset(),
+    ) -> None:
+        """`ours`: ports that the mesh opens in every namespace; no workload listens there."""
         self._engine = engine
         self._node = node
         self._resync_seconds = resync_seconds
+        self._ours = ours
         self._tracked: dict[str, Tracked] = {}
         self._stale: set[str] = set()
         self._next_resync = 0.0
@@ -192,7 +200,7 @@ class DockerSource:
         if container in self._tracked:
             self._drop(container)
         try:
-            self._tracked[container] = Tracked(record, pid, self._node, early)
+            self._tracked[container] = Tracked(record, pid, self._node, early, ours=self._ours)
             self._changed = True
         except ProcessLookupError:
             log.debug("a container ended before it was looked at: %s", container)

@@ -61,7 +61,13 @@ class Tracked:
     """
 
     def __init__(
-        self, record: Record, pid: int, node: str, early: bool = False, proc: Path = Path("/proc")
+        self,
+        record: Record,
+        pid: int,
+        node: str,
+        early: bool = False,
+        proc: Path = Path("/proc"),
+        ours: frozenset[int] = frozenset(),
     ) -> None:
         self.record = record
         self.pid = pid
@@ -69,6 +75,7 @@ class Tracked:
         self.next_look = 0.0
         self._node = node
         self._proc = proc
+        self._ours = ours
         self._token = started(pid, proc)
         if not self._token:
             raise ProcessLookupError(f"process {pid} has ended")
@@ -132,7 +139,7 @@ class Tracked:
         """What listens, or did so before: an app that reopens its port keeps it meanwhile."""
         if self._table is None:
             return None
-        now = self._table.read()
+        now = {listening for listening in self._table.read() if listening.port not in self._ours}
         for port in {listening.port for listening in now}:
             self._heard[port] = frozenset(listening for listening in now if listening.port == port)
         return frozenset().union(*self._heard.values())

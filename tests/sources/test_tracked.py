@@ -82,6 +82,14 @@ def test_the_same_process_keeps_its_id_and_a_process_that_ended_is_noticed() -> 
     other.close()
 
 
+def test_ports_that_the_mesh_opens_in_a_namespace_are_nobodys(sleeper: subprocess.Popen[bytes]) -> None:
+    with socket.create_server(("0.0.0.0", 15006)):
+        for ours, expected in ((frozenset[int](), True), (frozenset({15006}), False)):
+            tracked = Tracked(record(), sleeper.pid, "node-1", ours=ours)
+            assert (15006 in {port.number for port in tracked.found.workload.ports}) is expected
+            tracked.close()
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_the_kernel_tells_what_listens_and_where(family: socket.AddressFamily) -> None:
     table = SocketTable("/proc/self/ns/net")
