@@ -101,7 +101,12 @@ def test_what_get_prints_as_yaml_can_be_applied_again(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["get", "vs", "nosuch"], "there is no vs nosuch"), (["get", "pods"], "there is no kind pods")],
+    [
+        (["get", "vs", "nosuch"], "there is no vs nosuch"),
+        (["get", "pods"], "there is no kind pods"),
+        (["get", "virtualservce"], "did you mean virtualservice?"),
+        (["delete", "destinationrul", "x"], "did you mean destinationrule?"),
+    ],
 )
 def test_get_of_what_is_not_there(mesh: Mesh, arguments: list[str], said: str) -> None:
     done = mesh.cli(*arguments)

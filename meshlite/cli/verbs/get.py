@@ -204,10 +204,22 @@ def _resources(server: Client, kind: str, name: str | None, namespace: str) -> l
 
     known = None if kind.lower() == "all" else find(kind)
     if known is None and kind.lower() != "all":
-        hint = f"also: all, {', '.join(LISTINGS)}"
-        raise Failure(f"there is no kind {kind}", next_step=f"kinds are Istio's: vs, dr, pa, …; {hint}")
+        raise no_kind(kind)
     rows = server.get("/v1/resources", kind=known.name if known else "", namespace=namespace)
     return [row for row in rows["resources"] if name in (None, row["name"])]
+
+
+def no_kind(kind: str) -> Failure:
+    """The failure for a kind that nobody knows, with what may have been meant."""
+    from difflib import get_close_matches
+
+    from meshlite.model.kinds import KINDS
+
+    names = ["all", *LISTINGS, *SHORT, *(word for k in KINDS for word in (k.plural, k.name.lower(), k.short))]
+    close = get_close_matches(kind.lower(), [name for name in names if name], n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    kinds = f"Istio's kinds (vs, dr, pa, …), {', '.join(LISTINGS)}, all"
+    return Failure(f"there is no kind {kind}", next_step=f"{meant}There are: {kinds}")
 
 
 def _print(rows: list[Any], name: str | None, what: str, output: Output, table: Callable[[], None]) -> None:

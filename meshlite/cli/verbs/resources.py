@@ -13,6 +13,7 @@ from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import GOOD, WARN, F, Output, emit, note, output_option
 from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.verbs.get import no_kind
 
 if TYPE_CHECKING:
     from meshlite.model.documents import Reading
@@ -228,7 +229,7 @@ def _targets(
 
         known = find(kind)
         if known is None:
-            raise Failure(f"there is no kind {kind}", next_step="kinds are Istio's: vs, dr, pa, …")
+            raise no_kind(kind)
         return [f"{known.name}/{namespace or only_project(server)}/{name}"]
     texts = list(_texts(sources))
     reading = _read(texts, namespace)
