@@ -19,16 +19,12 @@ def settings_of(ctx: click.Context, **flags: object) -> Settings:
 
 
 def server_of(settings: Settings) -> Client:
-    return Client(
-        settings.paths.admin_socket,
-        "the server",
-        "start the mesh: meshlite up -d (log: state folder, log/server.log)",
-    )
+    return Client(settings.paths.admin_socket, "the server", _advice(settings, "server"))
 
 
 def agent_of(settings: Settings) -> Client:
-    return Client(
-        settings.paths.run / "agent.sock",
-        "this host's agent",
-        "start the mesh: meshlite up -d; meshlite doctor helps",
-    )
+    return Client(settings.paths.run / "agent.sock", "this host's agent", _advice(settings, "agent"))
+
+
+def _advice(settings: Settings, part: str) -> str:
+    return f"start the mesh: meshlite up -d (log of the last run: {settings.paths.state}/log/{part}.log)"
