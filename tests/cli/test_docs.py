@@ -80,3 +80,9 @@ def test_pages_name_no_private_places() -> None:
     for page in PAGES:
         for word in ("/work/", "/opt/venv", "shared/design", "design.md"):
             assert word not in page.read_text(), f"{page}: {word}"
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = ROOT / "docs" / "adr"
+    index = (folder / "README.md").read_text()
+    assert all(f"({page.name})" in index for page in folder.glob("0*.md"))
