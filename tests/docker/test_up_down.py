@@ -17,7 +17,7 @@ from tests.docker.compose import ComposeProject
 from tests.docker.conftest import ROOT, MakeProject, prepare
 from tests.docker.mesh import MESHLITE, Mesh
 
-SLEEPER = {"command": ["sleep", "3600"]}
+SLEEPER = {"command": ["sleep", "3600"], "expose": ["8000"]}
 UP_SECONDS = 10.0
 
 LASTING = (
