@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ async def sweep(settings: Settings, engine_root: Path = ENGINE_ROOT) -> Leftover
     if found.host_table:
         await runner.nft(rules.no_rules())
     attached.file_of(settings).unlink(missing_ok=True)
-    if settings.paths.namespaces.is_dir():
+    with suppress(OSError):
         settings.paths.namespaces.rmdir()
     return found
 
