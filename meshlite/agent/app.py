@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 
 from meshlite import log as logs
-from meshlite.agent import hook, proxy
+from meshlite.agent import hook, memory, proxy
 from meshlite.agent.admin import Admin
 from meshlite.agent.capture import Capture
 from meshlite.agent.certs import Certificates
@@ -36,6 +35,8 @@ async def run(settings: Settings, token: str = "") -> None:
     the agent cannot work at all.
     """
     logs.to_stderr()
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    memory.be_frugal()
     parts = Agent(settings, token)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,7 +97,7 @@ class Agent:
                         self.upstream.run(),
                         self.certificates.run(),
                         self._hooked(),
-                        _settled(),
+                        memory.give_back_after_start(),
                     )
                 ]
                 leave = await self._stopped
@@ -138,10 +139,3 @@ class Agent:
         await self.reconciler.leave_all()
         self.upstream.report(())
         await self.proxy.drain(DRAIN_SECONDS)
-
-
-async def _settled() -> None:
-    """What was loaded at the start lives as long as the agent: the collector need not look at it again."""
-    await asyncio.sleep(5.0)
-    gc.collect()
-    gc.freeze()

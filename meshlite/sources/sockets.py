@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import ipaddress
 import os
 import socket
@@ -82,8 +83,12 @@ class SocketTable:
                 data = data[(size + 3) & ~3 :]
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(message: bytes) -> Listening:
-    """One `inet_diag_msg` with its attributes. Ports and addresses in it are in network order."""
+    """One `inet_diag_msg` with its attributes. Ports and addresses in it are in network order.
+
+    Of idle sockets the kernel says the same again and again.
+    """
     family, port, address = _MESSAGE.unpack_from(message)
     size = 4 if family == socket.AF_INET else 16
     attributes = message[_MESSAGE.size :]
