@@ -52,6 +52,7 @@ class Certificates:
     """Holds a valid certificate for each wanted identity. `held` changes with every new one."""
 
     sign: Sign
+    make: Callable[[int], Awaitable[list[Key]]] = keys.make
     held: Watch[Mapping[str, Held]] = field(default_factory=lambda: Watch[Mapping[str, Held]]({}))
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,10 +68,8 @@ class Certificates:
         while True:
             self._changed.clear()
             now = time.time()
-            due = [identity for identity, held in self.held.value.items() if held.due <= now]
-            async with asyncio.TaskGroup() as tasks:
-                for identity in due[:AT_ONCE]:
-                    tasks.create_task(self._renew(identity))
+            due = [identity for identity, held in self.held.value.items() if held.due <= now][:AT_ONCE]
+            await self._renew_all(due)
             next_due = min((held.due for held in self.held.value.values()), default=now + 3600)
             try:
                 async with asyncio.timeout(max(0.0, min(next_due - time.time(), 3600.0))):
@@ -78,9 +77,21 @@ class Certificates:
             except TimeoutError:
                 pass
 
-    async def _renew(self, identity: str) -> None:
+    async def _renew_all(self, identities: list[str]) -> None:
+        if not identities:
+            return
+        try:
+            made = await self.make(len(identities))
+        except OSError as error:
+            for identity in identities:
+                self._failed(identity, str(error))
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for identity, key in zip(identities, made, strict=True):
+                tasks.create_task(self._renew(identity, key))
+
+    async def _renew(self, identity: str, key: Key) -> None:
         """One try. Whatever fails, the certificate that is there stays until it has a successor."""
-        key = Key()
         try:
             certificate = await self.sign(identity, key.csr)
         except (ConnectionError, TimeoutError) as error:
@@ -110,7 +121,7 @@ def secrets(held: Mapping[str, Held]) -> dict[str, Encoded]:
             {
                 "tls_certificate": {
                     "certificate_chain": {"inline_string": item.certificate.chain},
-                    "private_key": {"inline_string": item.key.pem.decode()},
+                    "private_key": {"inline_string": item.key.pem},
                 }
             },
         )

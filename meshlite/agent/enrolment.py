@@ -45,8 +45,17 @@ class NodeFiles:
         return self.folder / "roots.pem"
 
     @property
+    def times(self) -> Path:
+        """When the certificate begins and ends to be valid: two numbers, seconds since 1970."""
+        return self.folder / "node.times"
+
+    @property
     def complete(self) -> bool:
-        return all(file.exists() for file in (self.key, self.chain, self.roots))
+        return all(file.exists() for file in (self.key, self.chain, self.roots, self.times))
+
+    def lifetime(self) -> tuple[float, float]:
+        begin, end = self.times.read_text().split()
+        return float(begin), float(end)
 
     def keep(self, key: Key, certificate: Certificate) -> None:
         """The chain comes last: with it the set counts as complete."""
@@ -54,14 +63,15 @@ class NodeFiles:
         self.folder.chmod(0o700)
         self.chain.unlink(missing_ok=True)
         for file, content in (
-            (self.key, key.pem),
+            (self.key, key.pem.encode()),
             (self.roots, certificate.roots.encode()),
+            (self.times, f"{certificate.not_before} {certificate.not_after}".encode()),
             (self.chain, certificate.chain.encode()),
         ):
             write_private(file, content)
 
     def discard(self) -> None:
-        for file in (self.chain, self.key, self.roots):
+        for file in (self.chain, self.key, self.roots, self.times):
             file.unlink(missing_ok=True)
 
     def context(self) -> ssl.SSLContext:
@@ -94,7 +104,7 @@ async def join(settings: Settings, token: str) -> None:
     secret, _, digest = token.rpartition(".")
     if not secret or len(digest) != 64:
         raise ValueError("this is not a join token: it must end in a dot and 64 hex digits")
-    url, key = url_of(settings), Key()
+    url, (key,) = url_of(settings), await keys.make(1)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         # Nothing secret is sent before the server has shown the root that the token names.
         async with session.get(f"{url}/v1/ca", ssl=False) as answer:
@@ -115,7 +125,7 @@ async def join(settings: Settings, token: str) -> None:
 
 async def renew(settings: Settings, session: aiohttp.ClientSession) -> None:
     """A new key and certificate in place of those that are used now. Raises Refused, ClientError, OSError."""
-    key = Key()
+    (key,) = await keys.make(1)
     async with session.post(
         f"{url_of(settings)}/v1/nodes/{settings.node}/certificate",
         json=RenewRequest(csr=key.csr).model_dump(),

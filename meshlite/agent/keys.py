@@ -1,52 +1,77 @@
-"""Private keys (ECDSA P-256) and certificate signing requests. Keys never leave this node."""
+"""Private keys (ECDSA P-256) with their signing requests, and what can be read off certificates.
+
+Keys are made in a short-lived process (keysmith.py): the library for that would stay in the agent's memory
+for good (11 MB), and is needed twice a day.
+"""
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import asyncio
+import hashlib
+import json
+import re
+import ssl
+import sys
+from dataclasses import dataclass, field
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+_INTEGER = 0x02
 
 
+@dataclass(frozen=True)
 class Key:
-    """A private key that does not show itself when printed."""
+    """A private key (PEM), which does not show itself when printed, and a signing request for it (PEM)."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey | None = None) -> None:
-        self._key = key or ec.generate_private_key(ec.SECP256R1())
+    pem: str = field(repr=False)
+    csr: str
 
-    def __repr__(self) -> str:
-        return "Key(…)"
 
-    @property
-    def pem(self) -> bytes:
-        return self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-
-    @property
-    def csr(self) -> str:
-        """A signing request; its subject is empty, since the server sets all names."""
-        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+async def make(count: int) -> list[Key]:
+    """New keys. Raises OSError where they cannot be made."""
+    smith = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "meshlite.agent.keysmith", str(count)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await smith.communicate()
+    if smith.returncode:
+        raise OSError(f"no private key could be made: {errors.decode().strip()[-300:]}")
+    return [Key(**made) for made in json.loads(output)]
 
 
 def serial(chain: str) -> str:
-    """The serial number of a PEM chain's leaf, in hex."""
-    return f"{x509.load_pem_x509_certificate(chain.encode()).serial_number:x}"
+    """The serial number of a PEM chain's leaf, in hex.
 
-
-def times(chain: str) -> tuple[float, float]:
-    """When a PEM chain's leaf begins and ends to be valid, in seconds since 1970."""
-    leaf = x509.load_pem_x509_certificate(chain.encode())
-    return leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    It is the first integer of the certificate's body, after an optional version (RFC 5280, 4.1).
+    """
+    match = _PEM.search(chain)
+    if match is None:
+        return ""
+    body = _content(_content(ssl.PEM_cert_to_DER_cert(match[0])))
+    while body and body[0] != _INTEGER:
+        body = body[_header(body) + len(_content(body)) :]
+    return f"{int.from_bytes(_content(body), 'big'):x}"
 
 
 def pinned(roots: str, digest: str) -> str:
     """The PEM roots whose DER has this SHA-256 (hex); empty: none of them is the one meant."""
     found = [
         root
-        for root in x509.load_pem_x509_certificates(roots.encode())
-        if root.fingerprint(hashes.SHA256()).hex() == digest.lower()
+        for root in _PEM.findall(roots)
+        if hashlib.sha256(ssl.PEM_cert_to_DER_cert(root)).hexdigest() == digest.lower()
     ]
-    return "".join(root.public_bytes(serialization.Encoding.PEM).decode() for root in found)
+    return "".join(found)
+
+
+def _header(der: bytes) -> int:
+    """How long tag and length of a DER element are."""
+    return 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
+
+
+def _content(der: bytes) -> bytes:
+    """What is inside a DER element."""
+    start = _header(der)
+    size = int.from_bytes(der[2:start], "big") if der[1] & 0x80 else der[1]
+    return der[start : start + size]

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 from pydantic import ValidationError
 
-from meshlite.agent import enrolment, keys
+from meshlite.agent import enrolment
 from meshlite.agent.certs import refresh_at
 from meshlite.agent.enrolment import SERVER_NAME, NodeFiles, Refused, checked, write_private
 from meshlite.config import Settings
@@ -165,7 +165,7 @@ class Upstream:
     async def _renewed(self, session: aiohttp.ClientSession) -> None:
         """Return when the node's certificate was renewed, around half of its life."""
         waits = pauses(1.0, 60.0)
-        due = refresh_at(*keys.times(self._files.chain.read_text()), random.random())
+        due = refresh_at(*self._files.lifetime(), random.random())
         while True:
             await asyncio.sleep(max(0.0, due - time.time()))
             try:
