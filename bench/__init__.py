@@ -1,0 +1,1 @@
+"""What meshlite costs and how quick it is, measured on this machine: `python -m bench`."""
