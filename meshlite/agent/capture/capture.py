@@ -157,7 +157,9 @@ class Capture:
         if namespaces.inode(item.path) != item.namespace:
             raise CaptureError(f"{item.key}: its process ended meanwhile")
         if namespaces.has_interface(item.pid, rules.LINK):
-            await self._runner.inside(Path(item.path), batch=links.removal_batch(), force=True)
+            await self._runner.inside(
+                Path(item.path), batch=links.removal_batch(), rules=rules.no_rules(), force=True
+            )
         link = links.Link(item.interface, item.link, links.host_address(self._link_network))
         batch = links.namespace_batch(link, f"/proc/{os.getpid()}/ns/net", self._virtual_network)
         await self._runner.inside(Path(item.path), batch=batch, rules=text)
@@ -168,7 +170,10 @@ class Capture:
             item = self._held[key]
             if item.rules == digest:
                 return False
-            await self._runner.inside(Path(item.path), rules=text)
+            try:
+                await self._runner.inside(Path(item.path), rules=text)
+            except CaptureError:
+                await self._runner.inside(Path(item.path), rules=rules.anew(text))
             self._held[key] = replace(item, rules=digest)
             self._save()
             return True

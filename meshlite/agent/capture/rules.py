@@ -17,7 +17,9 @@ HOST_LINKS = "ml-"
 OPENING = "tcp flags & (fin | syn | rst | ack) == syn"
 """A connection's first packet. Matching only this leaves older connections alone."""
 
-_REPLACE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+_EMPTY = f"table inet {TABLE}\nflush table inet {TABLE}\n"
+"""Rules go, chains stay: taking a chain's hook away costs the kernel 12 ms, emptying it nothing."""
+_DELETE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,12 @@ def belongs_to(host: str) -> str:
 
 def no_rules() -> str:
     """Our table is gone."""
-    return _REPLACE
+    return _DELETE
+
+
+def anew(text: str) -> str:
+    """`text` for a table whose chains are another version's: they cannot be changed, only made again."""
+    return _DELETE + text
 
 
 def host_rules(proxy: Proxy = Proxy()) -> str:
@@ -183,4 +190,4 @@ def _chain(name: str, kind: str, hook: str, priority: str, rules: list[str]) -> 
 
 
 def _table(chains: list[str]) -> str:
-    return f"{_REPLACE}table inet {TABLE} {{\n{''.join(chains)}}}\n"
+    return f"{_EMPTY}table inet {TABLE} {{\n{''.join(chains)}}}\n"
