@@ -27,7 +27,7 @@ spec: {mtls: {mode: STRICT}}
 NOTES = (
     "client: wrk, one thread; server: nginx, one worker; every Envoy: the same binary, one worker; clients"
     " and servers in containers on Docker bridges of one machine, so all share its cores. The paths take"
-    " turns, again and again; every number is a median, every ratio the median of the ratios within one turn.",
+    " turns, again and again; every number is a median, every ratio the median of ratios within one turn.",
     "meshlite: the product as it is, `meshlite up` and STRICT: captured by its rules, routed by host, with"
     " retries, source identity and a counter of requests. It has no authorization policies yet.",
     "two sidecars: Istio's shape, redirection on both sides, mutual TLS (TLS 1.3, ECDSA P-256), retries, RBAC"
