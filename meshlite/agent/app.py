@@ -8,7 +8,7 @@ import logging
 import signal
 
 from meshlite import log as logs
-from meshlite.agent import hook, memory, proxy
+from meshlite.agent import hook, launch_plan, memory, proxy
 from meshlite.agent.admin import Admin
 from meshlite.agent.capture import Capture
 from meshlite.agent.certs import Certificates
@@ -55,8 +55,8 @@ class Agent:
 
     def __init__(self, settings: Settings, token: str) -> None:
         self.settings = settings
-        plan = proxy.plan_of(settings)
-        proxy.prepare(plan)
+        plan = launch_plan.plan_of(settings)
+        launch_plan.prepare(plan)
         self.timings = Timings()
         self.engine = Engine(settings.paths.docker_socket)
         ports = settings.ports

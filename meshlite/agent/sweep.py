@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from meshlite.agent import capture, hook, proxy
+from meshlite.agent import capture, hook, launch_plan, proxy
 from meshlite.config import Settings
 from meshlite.sources.engine import Engine
 
 
 def leftovers(settings: Settings) -> list[str]:
     """Sentences on everything of ours that is on the host, in use or forgotten. Changes nothing."""
-    plan = proxy.plan_of(settings)
+    plan = launch_plan.plan_of(settings)
     found = [f"node proxy, process {process.pid}" for process in proxy.Record.read(plan.record).processes]
     found += asyncio.run(capture.look(settings)).sentences()
     return found
@@ -29,7 +29,7 @@ async def swept(settings: Settings) -> list[str]:
     except OSError as error:
         removed.append(f"the engine's configuration stays: {error}")
     removed += (await capture.sweep(settings)).sentences()
-    removed += await asyncio.to_thread(proxy.remove, proxy.plan_of(settings))
+    removed += await asyncio.to_thread(proxy.remove, launch_plan.plan_of(settings))
     for socket in (settings.paths.hook_socket, settings.paths.run / "agent.sock"):
         socket.unlink(missing_ok=True)
     return removed

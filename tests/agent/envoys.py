@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlite.agent import ads, proxy
+from meshlite.agent import ads, launch_plan, proxy
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Paths, Ports, Settings
 from meshlite.translate.envoy import schema
@@ -37,7 +37,7 @@ def settings() -> Iterator[Settings]:
     try:
         yield made
     finally:
-        proxy.remove(proxy.plan_of(made))
+        proxy.remove(launch_plan.plan_of(made))
         shutil.rmtree(folder)
 
 
@@ -173,8 +173,8 @@ class Node:
 @asynccontextmanager
 async def agent(settings: Settings, binary: Path | None = None) -> AsyncIterator[Node]:
     """Supervise and feed an Envoy while the block runs; leaving the block leaves Envoy alone."""
-    plan = proxy.plan_of(settings, binary)
-    proxy.prepare(plan)
+    plan = launch_plan.plan_of(settings, binary)
+    launch_plan.prepare(plan)
     latencies: list[float] = []
     node = Node(
         proxy.Proxy(plan),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlite.agent import proxy
+from meshlite.agent import launch_plan, proxy
 from meshlite.agent.process import Process
 from meshlite.config import Settings
 from tests.agent.envoys import agent, answering, answers, free_port, get, load, needs_root, one_loop, until
@@ -110,7 +110,7 @@ async def test_a_changed_bootstrap_is_taken_over_by_hot_restart_without_a_failed
             assert options["restart_epoch"] == 1
     assert seen.done > 300
     assert not seen.failures
-    retiring = proxy.Record.read(proxy.plan_of(settings).record).retiring
+    retiring = proxy.Record.read(launch_plan.plan_of(settings).record).retiring
     assert [process.pid for process, _ in retiring] == [first]
 
 
@@ -122,7 +122,7 @@ async def test_a_hot_restart_that_fails_leaves_the_former_envoy_serving(
         node.publish(LDS=answering(port, "hello"))
         await answers(port, "hello")
         first = (await node.state("running")).pid
-    monkeypatch.setattr(proxy.bootstrap, "text", lambda _: '{"no_such_field": 1}')
+    monkeypatch.setattr(launch_plan.bootstrap, "text", lambda _: '{"no_such_field": 1}')
     async with agent(settings) as node:
         node.publish(LDS=answering(port, "hello"))
         await until(lambda: "no_such_field" in node.proxy.status.error)
@@ -155,7 +155,7 @@ async def test_an_envoy_in_a_closed_home_folder_can_be_run(settings: Settings, t
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     binary = home / "envoy"
-    original = proxy.plan_of(settings).binary
+    original = launch_plan.plan_of(settings).binary
     try:
         os.link(original, binary)
     except OSError:
@@ -165,7 +165,7 @@ async def test_an_envoy_in_a_closed_home_folder_can_be_run(settings: Settings, t
 
 
 async def test_remove_leaves_neither_processes_nor_files(settings: Settings) -> None:
-    plan = proxy.plan_of(settings)
+    plan = launch_plan.plan_of(settings)
     async with agent(settings) as node:
         pid = (await node.state("running")).pid
         process = Process.of(pid)
@@ -179,8 +179,8 @@ async def test_remove_leaves_neither_processes_nor_files(settings: Settings) -> 
 
 
 async def test_a_pid_that_was_given_to_somebody_else_is_left_alone(settings: Settings) -> None:
-    plan = proxy.plan_of(settings)
-    proxy.prepare(plan)
+    plan = launch_plan.plan_of(settings)
+    launch_plan.prepare(plan)
     own = Process.of(os.getpid())
     other = {"process": {"pid": own.pid, "start": own.start - 1}, "epoch": 0, "fingerprint": "x"}
     plan.record.write_text(json.dumps({"current": other, "retiring": []}))
