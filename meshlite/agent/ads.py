@@ -21,6 +21,13 @@ PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
 
 SHORT_NAMES = {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", ROUTE: "RDS", SECRET: "SDS"}
 
+AFTER_CLUSTERS = (LISTENER, ROUTE)
+"""Changes of these wait until Envoy acknowledges the clusters sent before, which it does when they are ready
+to use: a route to a cluster that still waits for its endpoints answers 503."""
+
+HOLD_SECONDS = 1.0
+"""For so long at most: one cluster that does not get ready must not hold up all others."""
+
 REMOVED_LATE = (CLUSTER, ENDPOINT)
 """Removed only when everything sent before is acknowledged: routes still on their way may name them."""
 
@@ -122,6 +129,7 @@ class Stream:
         self._in_flight: dict[str, Response] = {}
         self._nonce = 0
         self._last_event = now
+        self._held_until: float | None = None
 
     # What goes in
 
@@ -136,14 +144,17 @@ class Stream:
             responses += self._refused(answered, request.error, now)
         elif answered is not None:
             self._accepted(answered)
-        return responses + self._subscribe(request)
+        return responses + self._subscribe(request) + self._release(now)
 
     def publish(self, wanted: Wanted, now: float) -> list[Response]:
         """There is a new configuration: send what differs from what this Envoy was sent."""
         self._wanted = wanted
         self._last_event = now
         self._forget_settled_rejections()
-        return self._push({kind: self._changed(kind) for kind in PUSH_ORDER})
+        responses = self._push({k: self._changed(k) for k in PUSH_ORDER if k not in AFTER_CLUSTERS})
+        if self._held_until is None:
+            self._held_until = now + HOLD_SECONDS
+        return responses + self._release(now)
 
     def due(self, now: float) -> list[Response]:
         """Time passed: send transiently refused resources again, then remove what nothing refers to."""
@@ -152,7 +163,8 @@ class Stream:
             if rejection.retry_at is not None and rejection.retry_at <= now:
                 self.rejected[key] = replace(rejection, retry_at=None)
                 responses += self._push({rejection.type_url: {rejection.name}})
-        if not responses and not self._in_flight and now >= self._last_event + QUIET_SECONDS:
+        responses += self._release(now)
+        if not responses and self.settled and now >= self._last_event + QUIET_SECONDS:
             responses += self._late_removals()
         if responses:
             self._last_event = now
@@ -164,14 +176,16 @@ class Stream:
     def next_due(self) -> float | None:
         """When `due` has something to do; None: not before the next event."""
         times = [r.retry_at for r in self.rejected.values() if r.retry_at is not None]
-        if not self._in_flight and any(self._removable(kind) for kind in REMOVED_LATE):
+        if self._held_until is not None:
+            times.append(self._held_until)
+        if self.settled and any(self._removable(kind) for kind in REMOVED_LATE):
             times.append(self._last_event + QUIET_SECONDS)
         return min(times, default=None)
 
     @property
     def settled(self) -> bool:
-        """Envoy has answered everything it was sent."""
-        return not self._in_flight
+        """Envoy has answered everything it was sent, and nothing is held back."""
+        return not self._in_flight and self._held_until is None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Per short type name: how many resources are wanted, sent, acknowledged and rejected."""
@@ -214,7 +228,8 @@ class Stream:
         # Endpoints that do not exist end a cluster's warming at once; for routes and secrets Envoy ignores
         # a removal, so it keeps waiting for them.
         absent = asked - wanted.keys() if kind == ENDPOINT else set()
-        return self._push({kind: upserts}, absent, empty=everything and not request.initial_versions)
+        empty = everything and not request.initial_versions
+        return self._push({kind: upserts}, absent, empty, removing=first)
 
     def _changed(self, kind: str) -> set[str]:
         subscription = self._subscriptions.get(kind)
@@ -236,11 +251,16 @@ class Stream:
         }
 
     def _push(
-        self, upserts: Mapping[str, Collection[str]], absent: Collection[str] = (), empty: bool = False
+        self,
+        upserts: Mapping[str, Collection[str]],
+        absent: Collection[str] = (),
+        empty: bool = False,
+        removing: bool = False,
     ) -> list[Response]:
-        """One response per type, in push order, with the removals that need not wait.
+        """One response per type, in push order.
 
-        `absent` are endpoints to call missing; `empty` answers even where there is nothing to say.
+        `absent` are endpoints to call missing; `empty` answers even where there is nothing to say; `removing`
+        takes away listeners that are no longer wanted.
         """
         responses = []
         clusters = set(upserts.get(CLUSTER, ()))
@@ -255,11 +275,20 @@ class Stream:
                 existing = self._wanted.get(kind, {}).keys()
                 names |= (again & existing) - self._refused_names(kind)
                 removed = set(absent) | (again - existing)
-            if kind == LISTENER:
+            if kind == LISTENER and removing:
                 removed = self._removable(kind)
             if names or removed or (empty and kind in upserts):
                 responses.append(self._response(kind, names, removed))
         return responses
+
+    def _release(self, now: float) -> list[Response]:
+        """Send what waited for clusters, once they are ready or have had their time."""
+        if self._held_until is None:
+            return []
+        if now < self._held_until and any(r.type_url == CLUSTER for r in self._in_flight.values()):
+            return []
+        self._held_until = None
+        return self._push({kind: self._changed(kind) for kind in AFTER_CLUSTERS}, removing=True)
 
     def _late_removals(self) -> list[Response]:
         """Clusters first; Envoy then unsubscribes their endpoints itself, and what is left follows."""

@@ -53,9 +53,25 @@ def test_the_same_configuration_sends_nothing() -> None:
 def test_push_order_is_references_last() -> None:
     play = started() >> ask(SDS, "ROOTCA") << push(SDS, "ROOTCA")
     play >> publish(**{short: dict.fromkeys(names, 2) for short, names in MESH.items()})
-    play << push(CDS, "ratings", "reviews") << push(EDS, "ratings", "reviews")
-    play << push(LDS, "outbound/a") << push(RDS, "9080/shop") << push(SDS, "ROOTCA")
+    play << push(CDS, "ratings", "reviews") << push(EDS, "ratings", "reviews") << push(SDS, "ROOTCA")
+    play >> ack() << push(LDS, "outbound/a") << push(RDS, "9080/shop")
     play.done()
+
+
+def test_routes_wait_for_their_clusters_but_not_for_ever() -> None:
+    play = started() >> publish(**changed(CDS={"slow": 1}, RDS={"9080/shop": 2})) << push(CDS, "slow")
+    play >> wait(ads.HOLD_SECONDS / 2)
+    assert not play.done().settled
+    play >> wait(ads.HOLD_SECONDS) << push(RDS, "9080/shop")
+    play >> ack()
+    assert play.done().settled
+
+
+def test_what_envoy_asks_for_is_answered_also_while_clusters_are_on_their_way() -> None:
+    play = started() >> publish(**changed(CDS={"new": 1}, RDS={"8080/shop": 1})) << push(CDS, "new")
+    play >> ask(RDS, "8080/shop") << push(RDS, "8080/shop")
+    play >> ack()
+    assert play.done().settled
 
 
 def test_a_changed_cluster_is_followed_by_its_endpoints() -> None:
