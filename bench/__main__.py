@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def main(quick: bool, only: tuple[str, ...]) -> None:
     """Measure what meshlite costs and how quick it is. Needs root, an engine, and no mesh on this host."""
     if os.geteuid() != 0:
         sys.exit("error: this needs root: it enters network namespaces. Try: sudo make bench")
+    # Who ends us ends what we have started, too: as an exception, so that every `finally` runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(width=120 if not sys.stdout.isatty() else None)
     parts = [run(name, Options(quick), console) for name in only or PARTS]
     facts = machine.facts()

@@ -107,6 +107,7 @@ def crowd(ours: Mesh) -> Iterator[None]:
     def count() -> int:
         return len(ours.server.get("/v1/services")["services"])
 
+    ours.server.call("PUT", f"/v1/nodes/{NODE}/projects", {"projects": [ours.project]})
     ours.server.call("PUT", f"/v1/nodes/{NODE}/workloads", report)
     thread = threading.Thread(target=go_on)
     thread.start()

@@ -71,7 +71,8 @@ def restart(
     time.sleep(1.0)
     while not events.empty():
         events.get()
-    prober = Prober(caller.pid, address, HTTP, "server")
+    # A short patience: a SYN to an address that nobody has yet is repeated only after a second.
+    prober = Prober(caller.pid, address, HTTP, "server", timeout=0.02)
     took: list[float] = []
 
     def start() -> None:
