@@ -11,7 +11,7 @@ import pytest
 
 from meshlite.sources import process
 from meshlite.sources.sockets import Listening, SocketTable, parse
-from meshlite.sources.tracked import Tracked, drain_seconds, look_interval
+from meshlite.sources.tracked import Tracked, drain_seconds, look_interval, next_look
 from tests.sources.records import record
 
 
@@ -56,6 +56,11 @@ def test_a_port_that_opens_soon_after_the_start_is_seen_soon_and_settled_ones_co
     assert look_interval(3600, is_up=True) >= 5
     ages = [look_interval(age, is_up=False) for age in (0, 1, 10, 100)]
     assert ages == sorted(ages)
+
+
+def test_looks_at_settled_workloads_fall_together() -> None:
+    assert {next_look(now, 5.0) for now in (100.0, 101.3, 104.9)} == {105.0}
+    assert next_look(105.0, 5.0) == 110.0
 
 
 def test_a_signal_makes_it_drain(sleeper: subprocess.Popen[bytes]) -> None:
