@@ -22,14 +22,13 @@ class Prober:
     address: str
     port: int
     host: str
-    timeout: float = 2.0
     _connection: socket.socket | None = field(default=None, repr=False)
 
     def ask(self) -> Answer | None:
         """None where nobody answers."""
         try:
             if self._connection is None:
-                self._connection = namespace.connect(self.pid, self.address, self.port, self.timeout)
+                self._connection = namespace.connect(self.pid, self.address, self.port)
             self._connection.sendall(f"GET / HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
             return self._read(self._connection)
         except OSError:
