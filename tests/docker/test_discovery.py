@@ -182,7 +182,7 @@ async def test_a_port_that_opens_later_is_found_soon(
     await watcher.until(lambda: watcher.now and watcher.now[0].workload.ports)
     seen = watcher.sets[-1][0]
     opened = float(await asyncio.to_thread(run, "docker", "logs", project.container("late")))
-    assert seen - opened < 0.15, "clocks of host and container are the same"
+    assert seen - opened < 0.5, "20 ms on an idle machine; clocks of host and container are the same"
 
 
 @pytest.fixture(scope="module")
