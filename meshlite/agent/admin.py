@@ -33,7 +33,7 @@ class Admin:
     @contextlib.asynccontextmanager
     async def serving(self, socket: Path, port: int) -> AsyncIterator[None]:
         """Answer while the block runs. Raises OSError where socket or port cannot be had."""
-        runners = [web.AppRunner(self._private()), web.AppRunner(self._public())]
+        runners = [web.AppRunner(app, access_log=None) for app in (self._private(), self._public())]
         try:
             for runner in runners:
                 await runner.setup()

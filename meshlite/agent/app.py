@@ -35,7 +35,6 @@ async def run(settings: Settings, token: str = "") -> None:
     the agent cannot work at all.
     """
     logs.to_stderr()
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     memory.be_frugal()
     parts = Agent(settings, token)
     loop = asyncio.get_running_loop()

@@ -178,7 +178,7 @@ class Proxy:
     async def _begin(self, epoch: int) -> Instance:
         """Start Envoy and wait until it serves. RuntimeError with its last words if it does not."""
         self.plan.config.write_text(self.plan.bootstrap)
-        self.status = replace(self.status, state="starting", epoch=epoch)
+        self.status = replace(self.status, state="starting")
         self._log_start = size(self.plan.log)
         process = await spawn(self.plan, epoch)
         if process is None:
@@ -191,6 +191,9 @@ class Proxy:
 
     async def _live(self, instance: Instance) -> None:
         """Wait until this very Envoy says that it serves."""
+        self.status = replace(
+            self.status, state="starting", pid=instance.process.pid, epoch=instance.epoch, started=time.time()
+        )
         deadline = time.monotonic() + LIVE_SECONDS
         while instance.process.alive:
             with contextlib.suppress(ConnectionError, KeyError):

@@ -100,7 +100,7 @@ class Reconciler:
 
     async def bring_in(self, found: Found) -> None:
         """Return when a container that is about to start is captured, or need not be."""
-        if found.namespace is None or not overlay.members((found,), self._record):
+        if self._leaving or found.namespace is None or not overlay.members((found,), self._record):
             return
         self._early.add(found.workload.id)
         captured = self.captured.value
@@ -147,6 +147,7 @@ class Reconciler:
     def _step(self, founds: tuple[Found, ...], since: float) -> None:
         """Decide and publish. A fault in translating leaves what is published."""
         members = overlay.members(founds, self._record)
+        self._forget({found.workload.id for found in founds} | self._capture.attached.keys())
         self._attach_new(members)
         self._detach_old(founds, members)
         staying = (*members, *self._undrained(founds, members))
@@ -169,6 +170,13 @@ class Reconciler:
             frozenset(str(w.identity(trust_domain)) for w in (found.workload for found in members))
         )
         self._published.set()
+
+    def _forget(self, known: set[str]) -> None:
+        """What was noted of workloads that are gone."""
+        for noted in (self.reasons, self._failures):
+            for name in noted.keys() - known:
+                del noted[name]
+        self._early &= known
 
     @property
     def _record(self) -> NodeRecord | None:
@@ -358,7 +366,7 @@ class Reconciler:
     @property
     def problems(self) -> tuple[Problem, ...]:
         own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
-        return (*own, *self.picture.translation.problems)
+        return (*own, *self._upstream.refused, *self.picture.translation.problems)
 
 
 def _namespace(owner: str, picture: Picture) -> str:

@@ -24,7 +24,7 @@ from meshlite.agent.certs import refresh_at
 from meshlite.agent.enrolment import SERVER_NAME, NodeFiles, Refused, checked, write_private
 from meshlite.config import Settings
 from meshlite.model.delta import merge
-from meshlite.model.mesh import Snapshot
+from meshlite.model.mesh import Problem, Snapshot
 from meshlite.model.wire import Certificate, Delta, Lease, Report, SignRequest
 from meshlite.model.workload import Workload
 from meshlite.watch import Watch
@@ -52,7 +52,10 @@ class Link:
 
 
 class Upstream:
-    """`snapshot` holds the latest known mesh (from disk at first), `link` the state of the connection."""
+    """`snapshot` holds the latest known mesh (from disk at first), `link` the state of the connection.
+
+    `refused`: what the server left out of the last report, and why.
+    """
 
     def __init__(self, settings: Settings, token: str, status: Callable[[], dict[str, Any]]) -> None:
         self._settings, self._token, self._status = settings, token, status
@@ -65,6 +68,7 @@ class Upstream:
         self.snapshot = Watch(read(self._file))
         self.from_disk = bool(self.snapshot.value.version)
         self.received = 0.0
+        self.refused: tuple[Problem, ...] = ()
         self.link = Link(self._url, since=time.time())
 
     def report(self, workloads: tuple[Workload, ...]) -> None:
@@ -146,6 +150,7 @@ class Upstream:
             assert workloads is not None
             path = f"/v1/nodes/{self._settings.node}/workloads"
             lease = Lease.model_validate(await self._call("PUT", path, Report(workloads=workloads)))
+            self.refused = lease.refused
             self._reported.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lease.seconds / 3):

@@ -33,6 +33,7 @@ async def test_it_runs_as_its_own_user_with_two_capabilities_and_not_as_our_chil
     settings: Settings,
 ) -> None:
     async with agent(settings) as node:
+        node.publish()
         pid = (await node.state("running")).pid
         seen = status_of(pid)
         assert set(seen["Uid"].split()) == set(seen["Gid"].split()) == {str(settings.proxy_uid)}
@@ -46,6 +47,7 @@ async def test_it_runs_as_its_own_user_with_two_capabilities_and_not_as_our_chil
 
 async def test_nobody_else_reaches_its_sockets(settings: Settings) -> None:
     async with agent(settings) as node:
+        node.publish()
         await node.state("running")
         folder = settings.paths.xds_socket.parent
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -161,12 +163,14 @@ async def test_an_envoy_in_a_closed_home_folder_can_be_run(settings: Settings, t
     except OSError:
         shutil.copy2(original, binary)
     async with agent(settings, binary) as node:
+        node.publish()
         assert (await node.state("running")).pid
 
 
 async def test_remove_leaves_neither_processes_nor_files(settings: Settings) -> None:
     plan = launch_plan.plan_of(settings)
     async with agent(settings) as node:
+        node.publish()
         pid = (await node.state("running")).pid
         process = Process.of(pid)
     assert process.alive
