@@ -16,8 +16,8 @@ SETTLING_SECONDS = 20
 NOTES = (
     "`meshlite up -d` on a machine where nothing of the mesh runs: server, agent and Envoy start, 20 running"
     " containers are captured, and it returns when all are.",
-    f"memory and idle CPU are taken {SETTLING_SECONDS} s after `up`, idle CPU over 30 s without a request or a"
-    " change; Envoy has as many workers as it ships with (one for each core, at most 4).",
+    f"memory and idle CPU are taken {SETTLING_SECONDS} s after `up`, idle CPU over 30 s without a request or"
+    " a change; Envoy has as many workers as it ships with (one for each core, at most 4).",
 )
 
 
