@@ -180,6 +180,14 @@ def test_resources_outlive_down_and_are_gone_after_purge(mesh: Mesh) -> None:
     assert not mesh.state.exists()
 
 
+def test_a_container_that_started_in_the_mesh_can_be_used_and_stopped_after_purge(mesh: Mesh) -> None:
+    mesh.up()
+    mesh.project.up("--scale", "web=2")
+    mesh("down", "--all", "--purge")
+    assert mesh.project.exec("web", "echo", "inside", index=2) == "inside"
+    mesh.project.up("--scale", "web=1")
+
+
 def test_the_proxys_verbs_show_what_it_was_told(mesh: Mesh) -> None:
     mesh.up()
     status = json.loads(mesh("proxy-status", "-o", "json"))

@@ -116,7 +116,7 @@ def _let_agent_leave(settings: Settings) -> None:
 
 
 def _purge(settings: Settings) -> None:
-    """Delete the state folder, unless the engine still runs the runtime wrapper that lies in it."""
+    """Delete the state, unless the engine still names the runtime wrapper that lies there."""
     state, daemon_json = settings.paths.state, settings.paths.daemon_json
     if daemon_json.exists() and str(state) in daemon_json.read_text():
         why = (
@@ -125,7 +125,14 @@ def _purge(settings: Settings) -> None:
         raise Failure(
             "the state cannot be deleted", where=str(state), why=why, next_step="meshlite down once more"
         )
-    shutil.rmtree(state, ignore_errors=True)
+    # What the sweep has left of the hook is in use: containers are stopped and entered through it.
+    for entry in state.iterdir() if state.is_dir() else ():
+        if entry.is_dir() and entry.name != "runtime":
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.is_file():
+            entry.unlink()
+    with suppress(OSError):
+        state.rmdir()
 
 
 def _sweep(settings: Settings) -> list[str]:
