@@ -76,12 +76,15 @@ def view(settings: Settings, found: Iterable[Found], attached: Mapping[str, Atta
 
 
 def _attachment(held: Attached, residents: list[Workload]) -> Attachment:
-    """Its owner is the workload it was attached for; where that has ended, the first that is left."""
+    """Its owner is the workload it was attached for; where that has ended, the first that is left.
+
+    Its listeners may open before its link is made; who dialled the link then would reach strangers.
+    """
     ids = tuple(sorted(workload.id for workload in residents))
     return Attachment(
         key=held.key,
         path=held.path,
-        link=held.link,
+        link=held.link if held.linked else "",
         owner=held.key if held.key in ids else ids[0],
         workloads=ids,
         own_addresses=tuple(sorted({address for workload in residents for address in workload.addresses})),

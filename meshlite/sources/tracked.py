@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from meshlite.sources.container import Sight, network_mode, parse, stop_signal
@@ -24,16 +25,21 @@ DOUBT_SECONDS = 15.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def look_interval(age: float, is_up: bool) -> float:
-    """Seconds until its ports are looked at again; `age` since its start, `is_up`: something listens already.
+def look_interval(age: float, up: bool) -> float:
+    """Seconds until its ports are looked at again; `age` since its start, `up`: the app listens already.
 
     A port that opens 300 ms after the start is seen within 20 ms; settled workloads are looked at every 5 s.
     """
-    if is_up:
+    if up:
         return 0.25 if age < 30 else 5.0
     if age < 5:
         return 0.02
     return 0.1 if age < SETTLE_SECONDS else 5.0
+
+
+def is_up(listening: Iterable[Listening]) -> bool:
+    """Whether the app listens. Loopback does not count: the engine's name server is there from the start."""
+    return any(not socket.loopback_only for socket in listening)
 
 
 def next_look(now: float, interval: float) -> float:
@@ -131,7 +137,7 @@ class Tracked:
     def _seen(self, now: float) -> Sight:
         sockets = self._sockets()
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._token, 16) / _TICKS
-        self.next_look = next_look(now, look_interval(age, bool(sockets)))
+        self.next_look = next_look(now, look_interval(age, is_up(sockets or ())))
         return Sight(
             started=self._token,
             namespace=self._namespace,

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 class Attachment:
     """One captured network namespace and the workloads in it (several only where containers share one).
 
-    `path` is unique to each start; `link` the address of the namespace's end of its private link; `owner` the
-    workload whose identity the namespace's connections carry; `ipv6`: its loopback has ::1.
+    `path` is unique to each start; `link` the address of the namespace's end of its private link, empty while
+    there is none; `owner` the workload whose identity the namespace's connections carry; `ipv6`: its loopback
+    has ::1.
     """
 
     key: str

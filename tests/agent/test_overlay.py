@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meshlite.agent import overlay
@@ -95,6 +97,13 @@ def test_when_the_owner_has_ended_the_one_that_joined_it_goes_on() -> None:
 
 def test_a_namespace_that_nobody_of_the_mesh_lives_in_is_not_shown() -> None:
     assert overlay.view(SETTINGS, (), {"app-1": attached("app-1")}).attachments == ()
+
+
+def test_a_link_is_dialed_once_it_is_made() -> None:
+    for linked, address in ((False, ""), (True, "169.254.7.7")):
+        held = replace(attached("app-1"), linked=linked)
+        (item,) = overlay.view(SETTINGS, (found("app-1"),), {"app-1": held}).attachments
+        assert item.link == address
 
 
 def test_a_workload_of_the_hosts_namespace_is_dialed_at_its_own_address() -> None:

@@ -66,6 +66,15 @@ async def test_only_the_proxys_mark_leaves_on_a_link(capture: Capture, item: Att
     assert await dial(None, item.link, 8080, mark=MARK + 1) == "forbidden"
 
 
+@pytest.mark.usefixtures("item")
+async def test_nothing_for_a_link_that_is_gone_leaves_by_another_way(neighbour: Box) -> None:
+    neighbour.run("ip addr add 169.254.77.77/32 dev eth0")
+    run(f"ip route add 169.254.77.77 via {neighbour.v4}")
+    async with serving(neighbour, "169.254.77.77", 9000, "stranger"):
+        assert (await dial(None, "169.254.77.77", 9000)).startswith("stranger ")
+        assert await dial(None, "169.254.77.77", 9000, mark=MARK) == "refused"
+
+
 async def test_a_neighbour_gets_nowhere_by_the_links_address(
     capture: Capture, item: Attached, neighbour: Box
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from meshlite.sources import process
 from meshlite.sources.sockets import Listening, SocketTable, parse
-from meshlite.sources.tracked import Tracked, drain_seconds, look_interval, next_look
+from meshlite.sources.tracked import Tracked, drain_seconds, is_up, look_interval, next_look
 from tests.sources.records import record
 
 
@@ -51,11 +51,18 @@ def test_signals_that_some_programs_take_for_something_else_are_doubted_soon() -
 
 
 def test_a_port_that_opens_soon_after_the_start_is_seen_soon_and_settled_ones_cost_little() -> None:
-    assert look_interval(0.1, is_up=False) <= 0.02
-    assert look_interval(20, is_up=False) <= 0.1
-    assert look_interval(3600, is_up=True) >= 5
-    ages = [look_interval(age, is_up=False) for age in (0, 1, 10, 100)]
+    assert look_interval(0.1, up=False) <= 0.02
+    assert look_interval(20, up=False) <= 0.1
+    assert look_interval(3600, up=True) >= 5
+    ages = [look_interval(age, up=False) for age in (0, 1, 10, 100)]
     assert ages == sorted(ages)
+
+
+@pytest.mark.parametrize(
+    ("address", "up"), [("127.0.0.11", False), ("::1", False), ("0.0.0.0", True), ("172.18.0.2", True)]
+)
+def test_the_engines_name_server_is_not_the_app_that_is_waited_for(address: str, up: bool) -> None:
+    assert is_up([Listening(4000, address)]) is up
 
 
 def test_looks_at_settled_workloads_fall_together() -> None:

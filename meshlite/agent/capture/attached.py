@@ -19,8 +19,8 @@ class Attached:
     """One captured namespace.
 
     `key` is the owner's workload id; `namespace` the inode as text; `path` our mount of it; `link` its
-    address on the private link, `interface` the host's end; `rules` a digest of what nftables holds there,
-    empty before any were loaded.
+    address on the private link, `interface` the host's end; `linked`: the link is made, so the address can be
+    dialled; `rules` a digest of what nftables holds there, empty before any were loaded.
     """
 
     key: str
@@ -32,6 +32,7 @@ class Attached:
     hosts_file: str = ""
     ipv6: bool = False
     rules: str = ""
+    linked: bool = True
 
 
 def file_of(settings: Settings) -> Path:

@@ -75,7 +75,7 @@ class Capture:
                 namespaces.unmount(Path(item.path))
                 del self._held[item.key]
                 raise
-            item = self._held[item.key] = replace(item, rules=digest)
+            item = self._held[item.key] = replace(item, rules=digest, linked=True)
             self._save()
             return item
 
@@ -143,6 +143,7 @@ class Capture:
             interface=link.interface,
             hosts_file=found.hosts_file,
             ipv6=namespace.ipv6,
+            linked=False,
         )
 
     def _of_namespace(self, inode: str) -> Attached | None:

@@ -97,7 +97,8 @@ def host_rules(proxy: Proxy = Proxy()) -> str:
     """Private links are the node proxy's alone: nobody else opens a connection on them, nothing is forwarded.
 
     Links stay tracked on the host, so that a host firewall that admits only established connections lets
-    their replies in.
+    their replies in. What the node proxy sends to a link that is gone goes nowhere, least of all to the
+    host's router.
     """
     inside = [
         f'iifname != "{HOST_LINKS}*" accept',
@@ -105,6 +106,7 @@ def host_rules(proxy: Proxy = Proxy()) -> str:
         "counter drop",
     ]
     outside = [
+        f'{_mark(proxy)} ip daddr {proxy.link_network} oifname != "{HOST_LINKS}*" counter reject',
         f'oifname != "{HOST_LINKS}*" accept',
         "ct state established,related accept",
         f"{_mark(proxy)} accept",

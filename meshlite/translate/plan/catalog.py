@@ -167,7 +167,8 @@ def _dial_addresses(snapshot: Snapshot, node: NodeView) -> Mapping[str, str]:
     }
     addresses |= node.host_workloads
     for attachment in node.attachments:
-        addresses |= dict.fromkeys(attachment.workloads, attachment.link)
+        if attachment.link:
+            addresses |= dict.fromkeys(attachment.workloads, attachment.link)
     return addresses
 
 
