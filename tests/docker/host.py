@@ -19,7 +19,7 @@ def facts() -> dict[str, object]:
         "interfaces in namespaces": {name: interfaces(pid) for name, pid in running().items()},
         "our links": [line for line in output("ip", "-o", "link").splitlines() if ": ml-" in line],
         "our mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if "meshlite" in line],
-        "hosts files": {str(file): file.read_bytes() for file in hosts_files()},
+        "hosts files": {start: file.read_bytes() for start, file in hosts_files().items()},
         "processes": sorted(processes()),
         "our sockets": sorted(s for s in Path("/proc/net/unix").read_text().split() if "meshlite" in s),
         "listening ports": sorted(listening()),
@@ -36,10 +36,15 @@ def running() -> dict[str, int]:
     return {container["Name"]: container["State"]["Pid"] for container in found}
 
 
-def hosts_files() -> list[Path]:
+def hosts_files() -> dict[str, Path]:
+    """By container and start: at each start the engine writes the file anew, maybe with another address."""
     ids = output("docker", "ps", "-q").split()
     found = json.loads(output("docker", "inspect", *ids)) if ids else []
-    return [Path(container["HostsPath"]) for container in found if container["HostsPath"]]
+    return {
+        f"{container['Name']} {container['State']['StartedAt']}": Path(container["HostsPath"])
+        for container in found
+        if container["HostsPath"]
+    }
 
 
 def rules(pid: int) -> str:
