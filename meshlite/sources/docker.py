@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -22,6 +23,8 @@ RESYNC_SECONDS = 30.0
 LOCKED_SECONDS = 0.5
 """A container that is being started stays locked in the engine: ask again later instead of waiting for it."""
 BACK_OFF_SECONDS = (0.1, 2.0)
+SILENT_SECONDS = 30.0
+"""An engine that takes a connection and does not answer for so long is asked anew."""
 
 _TYPES = ["container", "network"]
 _GONE = {"die", "destroy"}
@@ -54,12 +57,15 @@ class DockerSource:
         self._pause: asyncio.Timeout | None = None
 
     async def watch(self) -> AsyncIterator[tuple[Found, ...]]:
-        """See `Source.watch`. Nothing is yielded before the engine has answered once."""
+        """See `Source.watch`. Before the engine has answered, only what its hook announced is yielded."""
         shortest, longest = BACK_OFF_SECONDS
         wait, known = shortest, False
         while True:
             try:
-                async with self._engine.events(_TYPES, _ACTIONS) as events:
+                async with contextlib.AsyncExitStack() as stack:
+                    while (events := await self._connected(stack)) is None:
+                        if self._changed:
+                            yield self._current()
                     await self._resync()
                     log.info("the engine answers", extra={"fields": {"containers": len(self._tracked)}})
                     wait, known = shortest, True
@@ -72,8 +78,16 @@ class DockerSource:
             self._forget_dead()
             if known and self._changed:
                 yield self._current()
-            await asyncio.sleep(wait)
+            await self._unless_woken(wait, asyncio.sleep(wait))
+            if self._changed:
+                yield self._current()
             wait = min(wait * 2, longest)
+
+    async def _connected(self, stack: contextlib.AsyncExitStack) -> EventStream | None:
+        """The engine's events. None where it is silent and there is news: an engine that starts up runs its
+        containers, and so our hook, before it answers anybody."""
+        events = self._engine.events(_TYPES, _ACTIONS)
+        return await self._unless_woken(SILENT_SECONDS, stack.enter_async_context(events))
 
     async def found_early(self, container: str, pid: int) -> Found | None:
         """A container that is created but not yet started; from now on it is in the set too.

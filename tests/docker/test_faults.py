@@ -159,6 +159,31 @@ def test_the_mesh_survives_a_restart_of_the_engine(mesh: Mesh) -> None:
     assert captured == [True, True, True]
 
 
+def test_containers_that_the_engine_starts_with_itself_are_captured_before_their_first_instruction(
+    compose_project: MakeProject, tmp_path: Path
+) -> None:
+    """An engine that starts up runs its containers before it answers any question about them."""
+    asks = {"command": ["python3", "-c", "import time, urllib.request\n" + FIRST_ACT], "restart": "always"}
+    project = compose_project({"services": {"web-a": web("a"), "caller": asks}}, up=False)
+    project.compose("up", "-d", "web-a")
+    mesh = Mesh(project, tmp_path / "state")
+    try:
+        mesh.up()
+        mesh.apply(STAMP.format(namespace=project.name))
+        project.compose("up", "-d", "caller")
+        mesh.eventually(lambda: first_answers(mesh), "the caller has started")
+        prepare("engine", "restart")
+        mesh.eventually(lambda: len(first_answers(mesh)) == 2, "it started again", seconds=60)
+        assert first_answers(mesh) == ["from the mesh"] * 2, mesh.logs()
+    finally:
+        mesh.down()
+
+
+def first_answers(mesh: Mesh) -> list[str]:
+    """What the caller got at each of its starts, oldest first."""
+    return [line.split("|")[-1].strip() for line in mesh.project.compose("logs", "caller").splitlines()]
+
+
 def test_the_mesh_lets_go_of_a_project_that_was_removed(mesh: Mesh) -> None:
     mesh.project.compose("rm", "-sf", "web-b")
     mesh.eventually(lambda: answers(mesh) == {"a"}, "only the other replica answers")
@@ -186,8 +211,7 @@ def test_thirty_containers_at_once_are_all_captured_before_their_first_instructi
         mesh.apply(STAMP.format(namespace=project.name))
         project.compose("up", "-d", "caller", timeout=150)
         mesh.eventually(said(mesh), "every caller has said what it got first", seconds=60)
-        answers = [line.split("|")[-1].strip() for line in project.compose("logs", "caller").splitlines()]
-        assert Counter(answers) == {"from the mesh": 30}, mesh.logs()
+        assert Counter(first_answers(mesh)) == {"from the mesh": 30}, mesh.logs()
     finally:
         mesh.down()
 
