@@ -23,8 +23,8 @@ NOTES = (
     "a client that waits asks every 2 ms; time runs from the engine's `start` event to its first answer with"
     " status 200. Some of it is nginx's own: the first row is nginx without a mesh, asked on its own loopback"
     " once the engine has answered.",
-    "`docker start` is the whole request to the engine; with a mesh it has the runtime hook in it: the container"
-    " was made while the mesh was up.",
+    "`docker start` is the whole request to the engine; with a mesh it has the runtime hook in it: the"
+    " container was made while the mesh was up.",
 )
 
 
