@@ -48,6 +48,10 @@ def _absent(value: object) -> bool:
     return not value
 
 
+def _any(value: object) -> bool:
+    return True
+
+
 def _is(*values: str) -> Callable[[object], bool]:
     return lambda value: value in values
 
@@ -64,6 +68,9 @@ _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are
 _VS = "VirtualService"
 _DR = "DestinationRule"
 _PA = "PeerAuthentication"
+_SE = "ServiceEntry"
+_WE = "WorkloadEntry"
+_WG = "WorkloadGroup"
 
 GAPS: tuple[Gap, ...] = (
     Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
@@ -95,6 +102,9 @@ GAPS: tuple[Gap, ...] = (
     Gap(_DR, "**.tls.subjectAltNames", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.sni", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.insecureSkipVerify", "refused", _CLIENT_TLS),
+    Gap(_SE, "hosts", "refused", "service entries are not in effect yet"),
+    Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
+    Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
 )
 

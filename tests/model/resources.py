@@ -11,6 +11,9 @@ from meshlite.model.wire import Document
 API = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
+    "ServiceEntry": "networking.istio.io/v1",
+    "WorkloadEntry": "networking.istio.io/v1",
+    "WorkloadGroup": "networking.istio.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
 }
 

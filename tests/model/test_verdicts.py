@@ -18,6 +18,9 @@ KINDS = {
     "virtual_service": "VirtualService",
     "destination_rule": "DestinationRule",
     "peer_authentication": "PeerAuthentication",
+    "service_entry": "ServiceEntry",
+    "workload_entry": "WorkloadEntry",
+    "workload_group": "WorkloadGroup",
 }
 
 

@@ -48,7 +48,10 @@ from meshlite.model.networking.match import (
     StringMatch,
     TLSMatchAttributes,
 )
+from meshlite.model.networking.service_entry import ServiceEntry, ServicePort
 from meshlite.model.networking.virtual_service import RouteDestination, TCPRoute, TLSRoute, VirtualService
+from meshlite.model.networking.workload_entry import WorkloadEntry
+from meshlite.model.networking.workload_group import WorkloadGroup
 
 __all__ = [
     "Abort",
@@ -86,6 +89,8 @@ __all__ = [
     "RegexRewrite",
     "RetryBudget",
     "RouteDestination",
+    "ServiceEntry",
+    "ServicePort",
     "StringMatch",
     "Subset",
     "TCPRoute",
@@ -97,4 +102,6 @@ __all__ = [
     "TunnelSettings",
     "VirtualService",
     "WarmupConfiguration",
+    "WorkloadEntry",
+    "WorkloadGroup",
 ]

@@ -163,14 +163,19 @@ def _re2_reason(text: str, error: Exception) -> str:
     return f"{said}; RE2 has no {lacking}" if lacking else said
 
 
-def export_to(entries: tuple[str, ...], own: str) -> str:
-    """Where a resource is visible: `.`, `*` or namespaces; `own` is what `.` stands for."""
+def export_to(entries: tuple[str, ...], own: str, hideable: bool = False) -> str:
+    """Where a resource is visible: `.`, `*` or namespaces; `own` is what `.` stands for.
+
+    `hideable`: `~` is taken, too, for services that nobody is to see.
+    """
     seen = set()
     for entry in entries:
         place = own if entry == "." else entry
-        if entry == "~":
+        if entry == "~" and not hideable:
             return "~ (nobody) is for services only"
-        if entry != "*" and (reason := host_label(place)):
+        if entry == "~" and len(entries) > 1:
+            return "~ means nobody: leave out the others"
+        if entry not in ("*", "~") and (reason := host_label(place)):
             return f"{reason}; write ., * or a namespace"
         if place in seen:
             same = place == own and "." in entries

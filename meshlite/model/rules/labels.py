@@ -8,7 +8,7 @@ from meshlite.model.faults import Fault
 from meshlite.model.located import Path
 from meshlite.model.mesh import Resource
 from meshlite.model.rules import forms
-from meshlite.model.selector import WorkloadSelector
+from meshlite.model.selector import LabelSelector, WorkloadSelector
 
 _FORBIDDEN = ("istio.io/dry-run", "internal.istio.io/parents", "internal.istio.io/parent-namespace")
 
@@ -36,12 +36,21 @@ def labels(values: Mapping[str, str], at: Path) -> Iterator[Fault]:
 
 def selector(chosen: WorkloadSelector | None, at: Path) -> Iterator[Fault]:
     """Wildcards select nothing; a selector without labels is accepted and rarely meant."""
-    if chosen is None:
-        return
-    for key, value in chosen.match_labels.items():
+    if chosen is not None:
+        yield from _selection(chosen.match_labels, at, "matchLabels")
+
+
+def selected(chosen: LabelSelector | None, at: Path) -> Iterator[Fault]:
+    """The same of Istio's other form, whose labels stand in `labels`."""
+    if chosen is not None:
+        yield from _selection(chosen.labels, at, "labels")
+
+
+def _selection(wanted: Mapping[str, str], at: Path, field: str) -> Iterator[Fault]:
+    for key, value in wanted.items():
         if "*" in key or "*" in value:
-            yield Fault((*at, "matchLabels", key), "a selector takes no wildcard")
+            yield Fault((*at, field, key), "a selector takes no wildcard")
         elif reason := forms.label_key(key) or forms.label_value(value):
-            yield Fault((*at, "matchLabels", key), reason)
-    if not chosen.match_labels:
+            yield Fault((*at, field, key), reason)
+    if not wanted:
         yield Fault(at, "a selector without labels selects every workload", warning=True)
