@@ -14,11 +14,13 @@ from meshlite.model.faults import Fault, suggest
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
 from meshlite.model.networking.destination_rule import DestinationRule
+from meshlite.model.networking.gateway import Gateway
 from meshlite.model.networking.service_entry import ServiceEntry
 from meshlite.model.networking.virtual_service import VirtualService
 from meshlite.model.networking.workload_entry import WorkloadEntry
 from meshlite.model.networking.workload_group import WorkloadGroup
 from meshlite.model.rules.destination_rule import destination_rule
+from meshlite.model.rules.gateway import gateway
 from meshlite.model.rules.peer_authentication import peer_authentication
 from meshlite.model.rules.service_entry import service_entry
 from meshlite.model.rules.virtual_service import virtual_service
@@ -66,10 +68,10 @@ KINDS: tuple[Kind, ...] = (
         PeerAuthentication,
         peer_authentication,
     ),
-    Kind("Gateway", NETWORKING, _ALL, "gateways", "gw"),
     Kind("ServiceEntry", NETWORKING, _ALL, "serviceentries", "se", ServiceEntry, service_entry),
     Kind("WorkloadEntry", NETWORKING, _ALL, "workloadentries", "we", WorkloadEntry, workload_entry),
     Kind("WorkloadGroup", NETWORKING, _ALL, "workloadgroups", "wg", WorkloadGroup, workload_group),
+    Kind("Gateway", NETWORKING, _ALL, "gateways", "gw", Gateway, gateway),
     Kind("Sidecar", NETWORKING, _ALL, "sidecars"),
     Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters"),
     Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs"),

@@ -71,6 +71,7 @@ _PA = "PeerAuthentication"
 _SE = "ServiceEntry"
 _WE = "WorkloadEntry"
 _WG = "WorkloadGroup"
+_GW = "Gateway"
 
 GAPS: tuple[Gap, ...] = (
     Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
@@ -105,6 +106,7 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SE, "hosts", "refused", "service entries are not in effect yet"),
     Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
     Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
+    Gap(_GW, "servers", "refused", "gateways are not in effect yet", _any),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
 )
 

@@ -14,6 +14,7 @@ API = {
     "ServiceEntry": "networking.istio.io/v1",
     "WorkloadEntry": "networking.istio.io/v1",
     "WorkloadGroup": "networking.istio.io/v1",
+    "Gateway": "networking.istio.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
 }
 

@@ -17,6 +17,7 @@ from tests.model.resources import API
 KINDS = {
     "virtual_service": "VirtualService",
     "destination_rule": "DestinationRule",
+    "gateway": "Gateway",
     "peer_authentication": "PeerAuthentication",
     "service_entry": "ServiceEntry",
     "workload_entry": "WorkloadEntry",
@@ -49,6 +50,8 @@ def cases() -> list[Case]:
                 spec, prefix = {"hosts": ["a"], "http": [case["http"]]}, "spec.http[0]"
             elif "policy" in case:
                 spec, prefix = {"host": "a", "trafficPolicy": case["policy"]}, "spec.trafficPolicy"
+            elif "server" in case:
+                spec, prefix = {"servers": [case["server"]]}, "spec.servers[0]"
             line = document.lines[place,]
             verdicts = case.get("refused", {}), case.get("warned", {})
             found.append(Case(KINDS[path.stem], line, spec, prefix, *verdicts))

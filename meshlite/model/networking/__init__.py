@@ -17,6 +17,7 @@ from meshlite.model.networking.destination_rule import (
     TrafficPolicy,
     TunnelSettings,
 )
+from meshlite.model.networking.gateway import Gateway, Server, ServerTLSSettings, TLSCertificate
 from meshlite.model.networking.http_route import (
     Abort,
     CorsPolicy,
@@ -64,6 +65,7 @@ __all__ = [
     "Delegate",
     "Destination",
     "DestinationRule",
+    "Gateway",
     "HTTPBody",
     "HTTPCookie",
     "HTTPDirectResponse",
@@ -89,12 +91,15 @@ __all__ = [
     "RegexRewrite",
     "RetryBudget",
     "RouteDestination",
+    "Server",
+    "ServerTLSSettings",
     "ServiceEntry",
     "ServicePort",
     "StringMatch",
     "Subset",
     "TCPRoute",
     "TCPSettings",
+    "TLSCertificate",
     "TLSMatchAttributes",
     "TLSRoute",
     "TcpKeepalive",
