@@ -72,6 +72,11 @@ class Settings(_Settings):
     """Everything a process of meshlite may be told from outside."""
 
     node: str = Field(default_factory=socket.gethostname, description="this host's name in the mesh")
+    locality: str = Field(
+        default="",
+        pattern=r"^$|^[^/*]+(/[^/*]+){0,2}$",
+        description="where this host is: region/zone/subzone",
+    )
     trust_domain: str = "cluster.local"
     server: str = Field(default="", description="URL of the central server; empty: the one on this host")
     server_address: str = Field(default="127.0.0.1", description="address the server's API listens on")

@@ -67,6 +67,7 @@ def view(settings: Settings, found: Iterable[Found], attached: Mapping[str, Atta
         inbound_port=settings.ports.inbound,
         mark=settings.proxy_mark,
         virtual_network=settings.virtual_network,
+        locality=settings.locality,
         host_workloads={
             item.workload.id: item.workload.addresses[0]
             for item in found

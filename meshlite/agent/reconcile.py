@@ -186,7 +186,8 @@ class Reconciler:
         """The source's record, with what we know of its capture."""
         captured = found.namespace is not None and self._holds(found.namespace.key, self.captured.value)
         reason = found.workload.reason or self.reasons.get(found.workload.id, "")
-        return found.workload.model_copy(update={"captured": captured, "reason": reason})
+        place = found.workload.locality or self._settings.locality
+        return found.workload.model_copy(update={"captured": captured, "reason": reason, "locality": place})
 
     def _holds(self, namespace: str, keys: frozenset[str]) -> bool:
         held = self._of_namespace(namespace)

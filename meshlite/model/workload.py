@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from meshlite.model.identity import Identity
+from meshlite.model.locality import PATTERN
 from meshlite.model.names import fqdn
 
 Health = Literal["starting", "healthy", "unhealthy", "draining"]
@@ -48,6 +49,7 @@ class Workload(Frozen):
     ports: tuple[Port, ...] = ()
     addresses: tuple[str, ...] = Field(default=(), description="its own addresses, for recognition only")
     aliases: tuple[str, ...] = Field(default=(), description="other names that its namespace calls it")
+    locality: str = Field(default="", pattern=PATTERN, description="region/zone/subzone; empty: not known")
     health: Health = "healthy"
     source: str = "docker"
     captured: bool = Field(default=False, description="its traffic passes the node proxy")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from meshlite.model.locality import PATTERN
 from meshlite.model.workload import Found, Health, NetworkNamespace, Port, Workload
 from meshlite.sources.engine import Record
 from meshlite.sources.ports import from_label, merged, of_number
@@ -43,6 +44,7 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
     hosts_file, no_names = _hosts_file(record)
     if is_one_off(record):
         ports = ()
+    place, misplaced = _locality(labels)
     workload = Workload(
         id=f"{record['Id'][:12]}-{sight.started}",
         node=node,
@@ -54,9 +56,10 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         ports=ports,
         addresses=_addresses(record, mode),
         aliases=_aliases(record),
+        locality=place,
         health=_health(record, ports, sight),
         source="docker",
-        reason="; ".join(filter(None, [why_not, *complaints, no_names if namespace else ""])),
+        reason="; ".join(filter(None, [why_not, *complaints, misplaced, no_names if namespace else ""])),
     )
     return Found(
         workload=workload,
@@ -123,6 +126,14 @@ def _workload_labels(labels: dict[str, str]) -> dict[str, str]:
     own = {key: value for key, value in labels.items() if not key.startswith(("com.docker.", "meshlite."))}
     prefix = "meshlite.labels."
     return own | {key.removeprefix(prefix): value for key, value in labels.items() if key.startswith(prefix)}
+
+
+def _locality(labels: dict[str, str]) -> tuple[str, str]:
+    """Where it says it runs, and what is wrong with that. Istio's own label has dots for slashes."""
+    written = labels.get("meshlite.locality") or labels.get("istio-locality", "").replace(".", "/")
+    if re.match(PATTERN, written):
+        return written, ""
+    return "", f"its locality {written!r} is not region/zone/subzone"
 
 
 def _flag(text: str | None) -> bool | None:

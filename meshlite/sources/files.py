@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from meshlite.model.locality import PATTERN
 from meshlite.model.workload import Found, Health, Workload
 from meshlite.sources.ports import from_label
 from meshlite.sources.process import namespace, started
@@ -31,6 +32,7 @@ class Entry(BaseModel):
     ports: str = Field(default="", description="as the label meshlite.ports: http:9080,tcp:3306")
     aliases: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    locality: str = Field(default="", pattern=PATTERN)
     health: Health = "healthy"
     pid: int = 0
     hosts_file: str = ""

@@ -33,5 +33,6 @@ class NodeView:
     inbound_port: int = 15006
     mark: int = 0x6D6C
     virtual_network: str = "240.240.0.0/16"
+    locality: str = ""
     host_workloads: dict[str, str] = field(default_factory=dict)
     """Workloads of the host's own namespace: id -> address to dial (loopback)."""

@@ -203,3 +203,17 @@ def test_a_hosts_file_of_the_users_own_is_not_touched() -> None:
 def test_a_record_with_nulls_everywhere_is_survived() -> None:
     raw = {"Id": ID, "Name": None, "Config": None, "HostConfig": None, "NetworkSettings": None, "State": None}
     assert seen(raw).workload.service == "none"
+
+
+@pytest.mark.parametrize(
+    ("labels", "place", "complaint"),
+    [
+        ({}, "", ""),
+        ({"meshlite.locality": "eu/eu-1/rack-a"}, "eu/eu-1/rack-a", ""),
+        ({"istio-locality": "eu.eu-1"}, "eu/eu-1", ""),
+        ({"meshlite.locality": "eu//rack-a"}, "", "its locality 'eu//rack-a' is not region/zone/subzone"),
+    ],
+)
+def test_it_says_where_it_runs(labels: dict[str, str], place: str, complaint: str) -> None:
+    found = seen(record(labels=COMPOSE | labels))
+    assert (found.workload.locality, found.workload.reason) == (place, complaint)
