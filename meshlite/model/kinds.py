@@ -19,21 +19,30 @@ from meshlite.model.networking.service_entry import ServiceEntry
 from meshlite.model.networking.virtual_service import VirtualService
 from meshlite.model.networking.workload_entry import WorkloadEntry
 from meshlite.model.networking.workload_group import WorkloadGroup
+from meshlite.model.rules.authorization_policy import authorization_policy
 from meshlite.model.rules.destination_rule import destination_rule
 from meshlite.model.rules.gateway import gateway
 from meshlite.model.rules.peer_authentication import peer_authentication
+from meshlite.model.rules.request_authentication import request_authentication
 from meshlite.model.rules.service_entry import service_entry
+from meshlite.model.rules.telemetry import telemetry
 from meshlite.model.rules.virtual_service import virtual_service
 from meshlite.model.rules.workload_entry import workload_entry
 from meshlite.model.rules.workload_group import workload_group
+from meshlite.model.security.authorization_policy import AuthorizationPolicy
 from meshlite.model.security.peer_authentication import PeerAuthentication
+from meshlite.model.security.request_authentication import RequestAuthentication
+from meshlite.model.telemetry import Telemetry
 
 Rules = Callable[[Any, Resource], Iterator[Fault]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`spec` is its model, `rules` are Istio's verdicts; without them the kind is known and refused."""
+    """`spec` is its model, `rules` are Istio's verdicts; without them the kind is known and refused.
+
+    A kind that is not `enforced` is judged by `validate`; `apply` refuses it, since it would have no effect.
+    """
 
     name: str
     group: str
@@ -42,6 +51,7 @@ class Kind:
     short: str = ""
     spec: type[Message] | None = None
     rules: Rules | None = None
+    enforced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -75,14 +85,41 @@ KINDS: tuple[Kind, ...] = (
     Kind("Sidecar", NETWORKING, _ALL, "sidecars"),
     Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters"),
     Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs"),
-    Kind("RequestAuthentication", SECURITY, _TWO, "requestauthentications", "ra"),
-    Kind("AuthorizationPolicy", SECURITY, _TWO, "authorizationpolicies", "ap"),
-    Kind("Telemetry", TELEMETRY, ("v1", "v1alpha1"), "telemetries", "telemetry"),
+    Kind(
+        "RequestAuthentication",
+        SECURITY,
+        _TWO,
+        "requestauthentications",
+        "ra",
+        RequestAuthentication,
+        request_authentication,
+        enforced=False,
+    ),
+    Kind(
+        "AuthorizationPolicy",
+        SECURITY,
+        _TWO,
+        "authorizationpolicies",
+        "ap",
+        AuthorizationPolicy,
+        authorization_policy,
+        enforced=False,
+    ),
+    Kind(
+        "Telemetry",
+        TELEMETRY,
+        ("v1", "v1alpha1"),
+        "telemetries",
+        "telemetry",
+        Telemetry,
+        telemetry,
+        enforced=False,
+    ),
     Kind("WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins"),
     Kind("TrafficExtension", EXTENSIONS, ("v1alpha1",), "trafficextensions"),
 )
 
-SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec)
+SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec and kind.enforced)
 
 
 def find(text: str) -> Kind | None:

@@ -40,7 +40,14 @@ _TYPES: dict[Any, str] = {
 
 def page() -> str:
     return (
-        "\n".join((_HEAD, *_kinds(), *(line for kind in KINDS if kind.spec for line in _kind(kind)))) + "\n"
+        "\n".join(
+            (
+                _HEAD,
+                *_kinds(),
+                *(line for kind in KINDS if kind.enforced and kind.spec for line in _kind(kind)),
+            )
+        )
+        + "\n"
     )
 
 
@@ -49,7 +56,13 @@ def _kinds() -> Iterator[str]:
     yield "|---|---|---|---|"
     for kind in KINDS:
         versions = ", ".join(f"`{kind.group}/{version}`" for version in kind.versions)
-        yield f"| {kind.name} | {versions} | {kind.short} | {'implemented' if kind.spec else 'refused'} |"
+        yield f"| {kind.name} | {versions} | {kind.short} | {_standing(kind)} |"
+
+
+def _standing(kind: Kind) -> str:
+    if kind.spec is None:
+        return "refused"
+    return "implemented" if kind.enforced else "checked by `validate`; refused by `apply`: not enforced yet"
 
 
 def _kind(kind: Kind) -> Iterator[str]:

@@ -164,5 +164,6 @@ HTTPStatus = Annotated[int, BeforeValidator(_integer(200, 599, "an HTTP status")
 Port = Annotated[int, BeforeValidator(_integer(1, 65535, "a port"))]
 PortOrAny = Annotated[int, BeforeValidator(_integer(0, 65535, "a port"))]
 """A port filter: 0, like absence, means any port."""
+Percentage = Annotated[float, BeforeValidator(_number(0, 100))]
 Share = Annotated[float, BeforeValidator(_share)]
 NonNegative = Annotated[float, BeforeValidator(_number(0, math.inf))]

@@ -1,4 +1,4 @@
-"""Which workloads a resource is about; shared by networking and security resources."""
+"""Which workloads a resource is about; shared by networking, security, telemetry and extension resources."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ class LabelSelector(Message):
     """Istio's other form of the same, in its networking API: all labels must match."""
 
     labels: dict[str, str] = {}
+
+
+class PolicyTargetReference(Message):
+    """A Gateway, GatewayClass, Service or ServiceEntry that a policy is attached to, in its own namespace.
+
+    Source: https://istio.io/latest/docs/reference/config/type/workload-selector/#PolicyTargetReference
+    """
+
+    group: str = ""
+    kind: str
+    name: str
+    namespace: str = ""

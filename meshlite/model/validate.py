@@ -17,6 +17,8 @@ from meshlite.model.wire import Document, Rejection
 
 Spec = TypeVar("Spec", bound=Message)
 
+_WITHOUT_EFFECT = "{} is checked but not enforced by this version of meshlite yet: apply refuses it"
+
 
 class Verdict(NamedTuple):
     """A resource may be applied when there are no rejections; warnings are `file:line: field: sentence`."""
@@ -25,11 +27,14 @@ class Verdict(NamedTuple):
     rejections: tuple[Rejection, ...]
 
 
-def validate(document: Document) -> Verdict:
-    """Everything that is wrong with one resource by itself. Never raises."""
+def validate(document: Document, to_apply: bool = False) -> Verdict:
+    """Everything that is wrong with one resource by itself. Never raises.
+
+    `to_apply`: a kind without effect in this version is rejected; else it is only warned of.
+    """
     warnings: list[str] = []
     rejections: list[Rejection] = []
-    for fault in faults(document.resource):
+    for fault in faults(document.resource, to_apply):
         found = rejection(document, fault)
         if fault.warning:
             warnings.append(": ".join(part for part in (found.where, found.field, found.reason) if part))
@@ -38,7 +43,7 @@ def validate(document: Document) -> Verdict:
     return Verdict(tuple(warnings), tuple(rejections))
 
 
-def faults(resource: Resource) -> Iterator[Fault]:
+def faults(resource: Resource, to_apply: bool = False) -> Iterator[Fault]:
     """Istio's verdict first; if there is none, what this version lacks."""
     kind = named(resource.api_version, resource.kind)
     if not isinstance(kind, Kind):
@@ -47,6 +52,8 @@ def faults(resource: Resource) -> Iterator[Fault]:
     found = list(verdict(kind, resource))
     yield from found
     if kind.spec and not any(not fault.warning for fault in found):
+        if not kind.enforced:
+            yield Fault(("kind",), _WITHOUT_EFFECT.format(kind.name), warning=not to_apply)
         yield from gaps(kind.name, kind.spec.model_validate(resource.spec))
 
 

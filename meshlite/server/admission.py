@@ -34,7 +34,7 @@ def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ..
     rejections = [*_misnamed(documents), *_repeated(documents)]
     admitted: list[Admitted] = []
     for document in documents:
-        warnings, rejected = validate(document)
+        warnings, rejected = validate(document, to_apply=True)
         admitted.append(Admitted(document.resource, tuple(warnings)))
         rejections += rejected
     if not rejections and not request.allow_missing_hosts:

@@ -16,6 +16,9 @@ API = {
     "WorkloadGroup": "networking.istio.io/v1",
     "Gateway": "networking.istio.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
+    "AuthorizationPolicy": "security.istio.io/v1",
+    "RequestAuthentication": "security.istio.io/v1",
+    "Telemetry": "telemetry.istio.io/v1",
 }
 
 

@@ -87,10 +87,10 @@ NAME = "  name: default"
         ),
         (
             KIND,
-            "kind: AuthorizationPolicy",
+            "kind: AuthorisationPolicy",
             2,
             "kind",
-            "is not supported by this version of meshlite; " + SUPPORTED,
+            "(did you mean AuthorizationPolicy?); " + SUPPORTED,
         ),
         (KIND, "kind: [a]", 2, "kind", "must be a string"),
         (API, "security.istio.io/v1alpha3", 2, "kind", "write apiVersion: security.istio.io/v1"),

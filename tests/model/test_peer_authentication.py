@@ -54,7 +54,7 @@ def test_an_empty_spec_is_good() -> None:
         ({"annotations": {"istio.io/dry-run": "true"}}, 'metadata.annotations["istio.io/dry-run"]'),
         ({"kind": "Pod"}, "kind"),
         ({"api_version": "v1"}, "kind"),
-        ({"kind": "AuthorizationPolicy"}, "kind"),
+        ({"kind": "WasmPlugin"}, "kind"),
         ({"spec": {"mtls": []}}, "spec.mtls"),
     ],
 )

@@ -22,6 +22,9 @@ KINDS = {
     "service_entry": "ServiceEntry",
     "workload_entry": "WorkloadEntry",
     "workload_group": "WorkloadGroup",
+    "authorization_policy": "AuthorizationPolicy",
+    "request_authentication": "RequestAuthentication",
+    "telemetry": "Telemetry",
 }
 
 
@@ -52,6 +55,8 @@ def cases() -> list[Case]:
                 spec, prefix = {"host": "a", "trafficPolicy": case["policy"]}, "spec.trafficPolicy"
             elif "server" in case:
                 spec, prefix = {"servers": [case["server"]]}, "spec.servers[0]"
+            elif "jwt" in case:
+                spec, prefix = {"jwtRules": [case["jwt"]]}, "spec.jwtRules[0]"
             line = document.lines[place,]
             verdicts = case.get("refused", {}), case.get("warned", {})
             found.append(Case(KINDS[path.stem], line, spec, prefix, *verdicts))

@@ -120,9 +120,9 @@ SHORT = {"svc": "services", "service": "services", "wl": "workloads", "workload"
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Kinds for the shell's completion: plural names."""
-    from meshlite.model.kinds import KINDS
+    from meshlite.model.kinds import KINDS, SUPPORTED
 
-    names = ["all", *LISTINGS, *(kind.plural for kind in KINDS if kind.spec is not None)]
+    names = ["all", *LISTINGS, *(kind.plural for kind in KINDS if kind.name in SUPPORTED)]
     return [CompletionItem(name) for name in names if name.startswith(incomplete.lower())]
 
 

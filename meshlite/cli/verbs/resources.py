@@ -65,7 +65,7 @@ def apply(
     reading = _read(texts, namespace)
     if _unnamed(reading):
         reading = _read(texts, only_project(server))
-    _refuse([*reading.rejections, *_invalid(reading)])
+    _refuse([*reading.rejections, *_invalid(reading, to_apply=True)])
     body = {
         "documents": [document.model_dump(mode="json") for document in reading.documents],
         "dry_run": dry_run,
@@ -119,6 +119,8 @@ def delete(
 @output_option
 def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
     """Check YAML as `apply` would, without a server: form, fields, types, and Istio's rules.
+
+    A kind that this version only checks and does not enforce is valid here, with a warning; apply refuses it.
 
     Whether hosts and subsets exist is known to the server only: apply --dry-run checks that too.
 
@@ -191,10 +193,10 @@ def _unnamed(reading: Reading) -> bool:
     return any(not document.resource.namespace for document in reading.documents)
 
 
-def _invalid(reading: Reading) -> list[Any]:
+def _invalid(reading: Reading, to_apply: bool = False) -> list[Any]:
     from meshlite.model.validate import validate as check
 
-    return [rejection for document in reading.documents for rejection in check(document).rejections]
+    return [found for document in reading.documents for found in check(document, to_apply).rejections]
 
 
 def _warnings(reading: Reading) -> list[str]:

@@ -22,6 +22,7 @@ _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 _HEADER_VALUE = re.compile(r"(?:[^%\x00-\x08\x0a-\x1f\x7f]|%%|%[A-Z0-9_]+(?:\([^)]*\))?(?::[0-9]+)?%)*")
 _PSEUDO = frozenset((":method", ":scheme", ":authority", ":path", ":status"))
+_BITS = re.compile(r"0|[1-9][0-9]{0,2}")
 _MISSING_IN_RE2 = {
     "(?=": "lookahead",
     "(?!": "lookahead",
@@ -88,6 +89,14 @@ def subnet(text: str) -> str:
     return ""
 
 
+def address_or_cidr(text: str) -> str:
+    """As Go reads them: no netmask in dots, and bits without a sign or leading zeros."""
+    address, slash, bits = text.partition("/")
+    if slash and (not _BITS.fullmatch(bits) or "%" in address):
+        return f"{shown(text)} is not an address or a subnet such as 10.1.0.0/16"
+    return subnet(text)
+
+
 def domain(text: str) -> str:
     """A host name without wildcard."""
     if not text or len(text) > 255:
@@ -152,6 +161,20 @@ def pattern(text: str) -> str:
         return f"{shown(text)} is not text"
     except re2.error as error:
         return f"{shown(text)} is not a pattern that RE2 takes: {_re2_reason(text, error)}"
+    return ""
+
+
+def expression(text: str) -> str:
+    """An expression in CEL: https://github.com/google/cel-spec/blob/master/doc/langdef.md."""
+    # On first use: the parser is large, and few resources have an expression.
+    import cel
+
+    try:
+        cel.compile(text)
+    except ValueError as error:
+        found = re.search(r"<input>:([0-9]+):([0-9]+): (?:Syntax error: )?([^\n]*)", str(error))
+        where = f"line {found[1]}, column {found[2]}: {found[3]}" if found else "it cannot be parsed"
+        return f"is not a CEL expression: {where}"
     return ""
 
 

@@ -10,7 +10,10 @@ from meshlite.model.mesh import Resource
 from meshlite.model.rules import forms
 from meshlite.model.selector import LabelSelector, WorkloadSelector
 
-_FORBIDDEN = ("istio.io/dry-run", "internal.istio.io/parents", "internal.istio.io/parent-namespace")
+DRY_RUN = "istio.io/dry-run"
+"""Annotation of an AuthorizationPolicy that is to be logged, not enforced."""
+
+_FORBIDDEN = ("internal.istio.io/parents", "internal.istio.io/parent-namespace")
 
 
 def metadata(resource: Resource) -> Iterator[Fault]:
@@ -24,7 +27,7 @@ def metadata(resource: Resource) -> Iterator[Fault]:
     for key in resource.annotations:
         if reason := forms.label_key(key):
             yield Fault((*at, "annotations", key), reason.replace("label", "annotation"))
-        if key in _FORBIDDEN:
+        if key in _FORBIDDEN or (key == DRY_RUN and resource.kind != "AuthorizationPolicy"):
             yield Fault((*at, "annotations", key), f"this annotation is not for a {resource.kind}: remove it")
 
 
