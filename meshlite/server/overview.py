@@ -11,6 +11,7 @@ from meshlite.model.networking import DestinationRule
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.wire import Endpoint, ServiceView, Subset
 from meshlite.model.workload import Port, PortOrigin, Workload
+from meshlite.translate.memo import Memo
 from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.resources import Applied, of_kind, read
 
@@ -19,8 +20,8 @@ _TRUST: tuple[PortOrigin, ...] = ("label", "resource", "image", "exposed", "list
 
 def overview(snapshot: Snapshot, reported: Iterable[Problem]) -> tuple[ServiceView, ...]:
     """All services of the snapshot. `reported`: what nodes say is wrong with resources."""
-    problems: list[Problem] = list(reported)
-    applied = read(snapshot, {}, lambda key, reason: problems.append(Problem(resource=key, reason=reason)))
+    applied, told = read(Memo(), snapshot.resources)
+    problems = [*reported, *(Problem(resource=key, reason=reason) for key, reason in told)]
     policies = of_kind(applied, PeerAuthentication)
     rules = of_kind(applied, DestinationRule)
     return tuple(_view(service, snapshot, policies, rules, problems) for service in snapshot.services)

@@ -18,10 +18,7 @@ class Encoded:
     version: str
 
     @classmethod
-    def of(cls, body: bytes, last: Encoded | None = None) -> Encoded:
-        """`last`: what the resource was before; it is taken if it says the same."""
-        if last is not None and last.body == body:
-            return last
+    def of(cls, body: bytes) -> Encoded:
         return cls(body, hashlib.blake2b(body, digest_size=8).hexdigest())
 
 

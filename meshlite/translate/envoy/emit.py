@@ -1,93 +1,127 @@
-"""From the plan to bytes. Parts that did not change since the last time are not encoded again."""
+"""From the plan to encoded resources. Parts that did not change since the last time are not encoded again.
+
+A part is remembered by the identity of what it is made of: the plan keeps what has not changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 from meshlite.translate.envoy import cluster, listener, route, schema
 from meshlite.translate.envoy.chooser import chooser
-from meshlite.translate.plan.cluster import BLACK_HOLE
-from meshlite.translate.plan.listener import Listener
+from meshlite.translate.memo import Memo
+from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet
+from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
-from meshlite.translate.plan.route import RouteTable, VirtualHost
-
-Memory = Mapping[Hashable, bytes]
-"""Encoded parts by what they were made from and of: functions and the plan's values, compared by content."""
+from meshlite.translate.plan.route import Route, RouteTable, VirtualHost
+from meshlite.translate.translation import Encoded
 
 _CHAIN = "envoy.config.listener.v3.FilterChain"
 _HOST = "envoy.config.route.v3.VirtualHost"
 _ROUTE = "envoy.config.route.v3.Route"
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What was encoded the last time, and what is in use now."""
-
-    last: Memory
-    now: dict[Hashable, bytes] = field(default_factory=dict)
-
-    def encoded(self, name: str, fields: Callable[..., dict[str, Any]], *of: Hashable) -> bytes:
-        """Message `name`, whose fields `fields(*of)` gives."""
-        return self.kept((fields, of), lambda: schema.encode(name, fields(*of)))
-
-    def kept(self, part: Hashable, encode: Callable[[], bytes]) -> bytes:
-        found = self.last.get(part)
-        self.now[part] = found = found if found is not None else encode()
-        return found
+Resources = Mapping[str, Encoded]
+"""Serialized resources of one type by name."""
 
 
-def emit(plan: NodePlan, last: Memory) -> tuple[Mapping[str, Mapping[str, bytes]], Memory]:
-    """Serialized resources by type URL and name, and the memory for the next time."""
-    parts = Parts(last)
-    resources = {
-        schema.CLUSTER: dict(_clusters(plan, parts)),
-        schema.ENDPOINTS: {
-            set.cluster: parts.encoded(schema.ENDPOINTS, cluster.endpoints, set) for set in plan.endpoints
-        },
-        schema.LISTENER: dict(_listeners(plan.listeners, parts)),
-        schema.ROUTES: {table.name: _table(table, parts) for table in plan.tables},
+def emit(memo: Memo, plan: NodePlan) -> Mapping[str, Resources]:
+    """All resources by type URL."""
+    return {
+        schema.CLUSTER: memo.within(schema.CLUSTER, _clusters, plan.clusters, plan.mark),
+        schema.ENDPOINTS: memo.within(schema.ENDPOINTS, _endpoints, plan.endpoints),
+        schema.LISTENER: memo.within(schema.LISTENER, _listeners, plan.listeners),
+        schema.ROUTES: memo.within(schema.ROUTES, _tables, plan.tables),
     }
-    return resources, parts.now
 
 
-def _clusters(plan: NodePlan, parts: Parts) -> Iterator[tuple[str, bytes]]:
-    for name, source in cluster.ORIGINAL.items():
-        yield name, parts.encoded(schema.CLUSTER, cluster.original, name, source, plan.mark)
-    yield BLACK_HOLE, parts.encoded(schema.CLUSTER, cluster.black_hole)
-    for one in plan.clusters:
-        yield one.name, parts.encoded(schema.CLUSTER, cluster.cluster, one)
+def _clusters(memo: Memo, clusters: tuple[Cluster, ...], mark: int) -> Resources:
+    own = {name: memo.of(name, _original, name, source, mark) for name, source in cluster.ORIGINAL.items()}
+    own[BLACK_HOLE] = memo.of(BLACK_HOLE, _black_hole)
+    return _sorted(own | {one.name: memo.of(one.name, _cluster, one) for one in clusters})
 
 
-def _table(table: RouteTable, parts: Parts) -> bytes:
-    head = parts.encoded(schema.ROUTES, route.table_head, table.name)
-    return head + _repeated(schema.ROUTES, "virtual_hosts", (_host(host, parts) for host in table.hosts))
+def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Resources:
+    return _sorted({set.cluster: memo.of(set.cluster, _endpoint_set, set) for set in sets})
 
 
-def _host(host: VirtualHost, parts: Parts) -> bytes:
-    head = parts.encoded(_HOST, route.host_head, host.name, host.domains)
-    return head + _repeated(_HOST, "routes", (parts.encoded(_ROUTE, route.route, one) for one in host.routes))
-
-
-def _listeners(listeners: Iterable[Listener], parts: Parts) -> Iterator[tuple[str, bytes]]:
-    """Choosers and TCP chains are the same for many listeners: looked up once, not once for each."""
-    shared: dict[int, bytes] = {}
+def _listeners(memo: Memo, listeners: tuple[Listener, ...]) -> Resources:
+    """Choosers and TCP chains are the same for many listeners, so they are put together once for all."""
+    made = {}
     for one in listeners:
-        key = id(one.chooser)
-        if key not in shared:
-            shared[key] = _shared(one, parts)
-        head = parts.encoded(schema.LISTENER, listener.head, one.entrance)
-        http = (parts.encoded(_CHAIN, listener.http_chain, one.entrance, chain) for chain in one.http)
-        yield one.entrance.name, head + _repeated(schema.LISTENER, "filter_chains", http) + shared[key]
+        inbound = one.entrance.inbound
+        shared = memo.within((id(one.tcp), id(one.chooser)), _shared, inbound, one.tcp, one.chooser)
+        made[one.entrance.name] = memo.within(one.entrance.name, _listener, one.entrance, one.http, shared)
+    return _sorted(made)
 
 
-def _shared(one: Listener, parts: Parts) -> bytes:
-    chains = (parts.encoded(_CHAIN, listener.tcp_chain, one.entrance.inbound, chain) for chain in one.tcp)
-    tree = parts.kept(one.chooser, lambda: chooser(one.chooser))
-    filter_chains = _repeated(schema.LISTENER, "filter_chains", chains)
-    return filter_chains + schema.embedded(schema.LISTENER, "filter_chain_matcher", tree)
+def _tables(memo: Memo, tables: tuple[RouteTable, ...]) -> Resources:
+    return _sorted({table.name: memo.within(table.name, _table, table) for table in tables})
 
 
-def _repeated(name: str, field: str, bodies: Iterable[bytes]) -> bytes:
-    return b"".join(schema.embedded(name, field, body) for body in bodies)
+def _sorted(named: Mapping[str, Encoded]) -> Resources:
+    return dict(sorted(named.items()))
+
+
+def _original(name: str, source: str, mark: int) -> Encoded:
+    return Encoded.of(schema.encode(schema.CLUSTER, cluster.original(name, source, mark)))
+
+
+def _black_hole() -> Encoded:
+    return Encoded.of(schema.encode(schema.CLUSTER, cluster.black_hole()))
+
+
+def _cluster(one: Cluster) -> Encoded:
+    return Encoded.of(schema.encode(schema.CLUSTER, cluster.cluster(one)))
+
+
+def _endpoint_set(set: EndpointSet) -> Encoded:
+    return Encoded.of(schema.encode(schema.ENDPOINTS, cluster.endpoints(set)))
+
+
+def _table(memo: Memo, table: RouteTable) -> Encoded:
+    head = schema.encode(schema.ROUTES, route.table_head(table.name))
+    return Encoded.of(b"".join((head, *(memo.within(host.name, _host, host) for host in table.hosts))))
+
+
+def _host(memo: Memo, host: VirtualHost) -> bytes:
+    """As a field of the table it is in."""
+    head = schema.encode(_HOST, route.host_head(host.name, host.domains))
+    routes = (memo.within(id(one), _route, one) for one in host.routes)
+    return schema.embedded(schema.ROUTES, "virtual_hosts", b"".join((head, *routes)))
+
+
+def _route(memo: Memo, one: Route) -> bytes:
+    """Callers' tables have many a route in common."""
+    return memo.once(_encoded_route, one)
+
+
+def _encoded_route(one: Route) -> bytes:
+    return schema.embedded(_HOST, "routes", schema.encode(_ROUTE, route.route(one)))
+
+
+def _listener(memo: Memo, entrance: Entrance, http: tuple[HttpChain, ...], shared: bytes) -> Encoded:
+    head = memo.of("head", _listener_head, entrance)
+    return Encoded.of(
+        b"".join((head, *(memo.of(chain, _http_chain, entrance, chain) for chain in http), shared))
+    )
+
+
+def _listener_head(entrance: Entrance) -> bytes:
+    return schema.encode(schema.LISTENER, listener.head(entrance))
+
+
+def _http_chain(entrance: Entrance, chain: HttpChain) -> bytes:
+    return _chain(schema.encode(_CHAIN, listener.http_chain(entrance, chain)))
+
+
+def _shared(memo: Memo, inbound: bool, chains: tuple[TcpChain, ...], choice: Chooser) -> bytes:
+    tree = schema.embedded(schema.LISTENER, "filter_chain_matcher", chooser(choice))
+    return b"".join((*(memo.of(chain, _tcp_chain, inbound, chain) for chain in chains), tree))
+
+
+def _tcp_chain(inbound: bool, chain: TcpChain) -> bytes:
+    return _chain(schema.encode(_CHAIN, listener.tcp_chain(inbound, chain)))
+
+
+def _chain(body: bytes) -> bytes:
+    return schema.embedded(schema.LISTENER, "filter_chains", body)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 
-from meshlite.model.mesh import Service, Snapshot
+from meshlite.model.mesh import Service
 from meshlite.model.workload import Port, PortOrigin, Workload
+from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
 from meshlite.translate.plan.cluster import Http
 
@@ -58,9 +59,24 @@ class Replica:
         return any(known.number == port and known.protocol != "udp" for known in self.workload.ports)
 
 
+Replicas = Mapping[str, tuple[Replica, ...]]
+"""Replicas by the FQDN of their service. Their coming and going concerns endpoints and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A replica as callers see it that may dial it by an address of its own."""
+
+    subset: str
+    addresses: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Callee:
-    """A service with what its replicas say. `aliases` are further names within its namespace."""
+    """A service as callers see it. `aliases` are further names within its namespace.
+
+    `addressed`, by port: the replicas that callers on this node may dial by an address of their own.
+    """
 
     name: str
     namespace: str
@@ -68,7 +84,7 @@ class Callee:
     address: str
     ports: Mapping[int, ServicePort]
     aliases: tuple[str, ...]
-    replicas: tuple[Replica, ...]
+    addressed: Mapping[int, tuple[Addressed, ...]]
 
     @cached_property
     def only_port(self) -> int | None:
@@ -78,21 +94,6 @@ class Callee:
     def http_ports(self) -> frozenset[int]:
         """Ports on which it may speak HTTP."""
         return frozenset(port.number for port in self.ports.values() if port.http != "none")
-
-    @cached_property
-    def addressed(self) -> Mapping[int, tuple[Replica, ...]]:
-        """By port: the replicas that callers on this node may dial by an address of their own.
-
-        One of each name: where a new one replaces an old one, both may be there for a moment.
-        """
-        found: dict[int, dict[str, Replica]] = {port: {} for port in self.ports}
-        for replica in self.replicas:
-            if not (replica.addresses and replica.dial):
-                continue
-            for port, named in found.items():
-                if replica.listens(port) and (replica.subset not in named or replica.ready):
-                    named[replica.subset] = replica
-        return {port: tuple(named.values()) for port, named in found.items()}
 
     def addresses(self, port: int) -> tuple[str, ...]:
         """Every address on which the service is found: its own, then the replicas'."""
@@ -111,8 +112,17 @@ class Catalog:
         """Ports on which at least one service may speak HTTP."""
         return tuple(sorted(frozenset[int]().union(*(one.http_ports for one in self.services.values()))))
 
+    @cached_property
+    def by_port(self) -> Mapping[int, tuple[Callee, ...]]:
+        """The services that have a port, for each port."""
+        found: dict[int, list[Callee]] = {}
+        for service in self.services.values():
+            for port in service.ports:
+                found.setdefault(port, []).append(service)
+        return {port: tuple(services) for port, services in sorted(found.items())}
+
     def on_port(self, number: int) -> tuple[Callee, ...]:
-        return tuple(service for service in self.services.values() if number in service.ports)
+        return self.by_port.get(number, ())
 
 
 def labels(workload: Workload) -> Mapping[str, str]:
@@ -121,32 +131,61 @@ def labels(workload: Workload) -> Mapping[str, str]:
     return known | workload.labels
 
 
-def catalog(snapshot: Snapshot, node: NodeView) -> Catalog:
-    dial = _dial_addresses(snapshot, node)
-    replicas: dict[str, list[Replica]] = {}
-    for workload in sorted(snapshot.workloads, key=lambda workload: (workload.name, workload.id)):
-        local = workload.node == node.name
-        replicas.setdefault(workload.service_fqdn, []).append(
-            Replica(
-                workload, labels(workload), dial.get(workload.id, ""), _addresses(workload) if local else ()
-            )
-        )
-    services = sorted(snapshot.services, key=lambda service: service.fqdn)
-    aliases = _aliases(services, replicas)
-    return Catalog(
+def catalog(
+    memo: Memo, services: tuple[Service, ...], workloads: tuple[Workload, ...], node: NodeView
+) -> tuple[Catalog, Replicas]:
+    replicas = _replicas(memo, workloads, node)
+    ordered = sorted(services, key=lambda service: service.fqdn)
+    aliases = _aliases(ordered, replicas)
+    callees = {
+        fqdn: memo.of(fqdn, _callee, service, replicas.get(fqdn, ()), aliases[fqdn])
+        for fqdn, service in ((service.fqdn, service) for service in ordered)
+    }
+    return memo.same("catalog", Catalog(callees)), replicas
+
+
+def _callee(service: Service, replicas: tuple[Replica, ...], aliases: tuple[str, ...]) -> Callee:
+    ports = _ports(_known_ports(service, replicas))
+    return Callee(
+        service.name,
+        service.namespace,
+        service.fqdn,
+        service.address,
+        ports,
+        aliases,
         {
-            service.fqdn: Callee(
-                service.name,
-                service.namespace,
-                service.fqdn,
-                service.address,
-                _ports(_known_ports(service, replicas.get(service.fqdn, ()))),
-                aliases[service.fqdn],
-                tuple(replicas.get(service.fqdn, ())),
-            )
-            for service in services
-        }
+            port: tuple(Addressed(one.subset, one.addresses) for one in alone(replicas, port))
+            for port in ports
+        },
     )
+
+
+def _replicas(memo: Memo, workloads: Iterable[Workload], node: NodeView) -> Replicas:
+    """In the order of their names."""
+    dial = _dial_addresses(workloads, node)
+    found: dict[str, list[Replica]] = {}
+    for workload in sorted(workloads, key=lambda workload: (workload.name, workload.id)):
+        local = workload.node == node.name
+        replica = memo.of(("replica", workload.id), _replica, workload, dial.get(workload.id, ""), local)
+        found.setdefault(workload.service_fqdn, []).append(replica)
+    return {fqdn: memo.same(("replicas", fqdn), tuple(replicas)) for fqdn, replicas in found.items()}
+
+
+def _replica(workload: Workload, dial: str, local: bool) -> Replica:
+    return Replica(workload, labels(workload), dial, _addresses(workload) if local else ())
+
+
+def alone(replicas: Iterable[Replica], port: int) -> tuple[Replica, ...]:
+    """The replicas that callers on this node may dial by an address of their own.
+
+    One of each name: where a new one replaces an old one, both may be there for a moment.
+    """
+    named: dict[str, Replica] = {}
+    for replica in replicas:
+        dialled = replica.addresses and replica.dial and replica.listens(port)
+        if dialled and (replica.subset not in named or replica.ready):
+            named[replica.subset] = replica
+    return tuple(named.values())
 
 
 def _addresses(workload: Workload) -> tuple[str, ...]:
@@ -158,11 +197,11 @@ def _addresses(workload: Workload) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _dial_addresses(snapshot: Snapshot, node: NodeView) -> Mapping[str, str]:
+def _dial_addresses(workloads: Iterable[Workload], node: NodeView) -> Mapping[str, str]:
     """Workload id -> address: the private link, loopback for the host's own, else an own address."""
     addresses = {
         workload.id: workload.addresses[0]
-        for workload in snapshot.workloads
+        for workload in workloads
         if workload.node == node.name and workload.addresses
     }
     addresses |= node.host_workloads
@@ -193,9 +232,7 @@ def _rank(port: Port) -> tuple[bool, int, str]:
     return port.protocol == "auto", _TRUST[port.origin], port.protocol
 
 
-def _aliases(
-    services: Iterable[Service], replicas: Mapping[str, Iterable[Replica]]
-) -> Mapping[str, tuple[str, ...]]:
+def _aliases(services: Iterable[Service], replicas: Replicas) -> Mapping[str, tuple[str, ...]]:
     """Aliases by service. A service's own name comes before any alias, then the first service has it."""
     services = tuple(services)
     taken = {(service.namespace, service.name) for service in services}

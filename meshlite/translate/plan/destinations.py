@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshlite.model.networking import Subset
+from meshlite.translate.memo import Memo
 from meshlite.translate.plan.caller import Caller, matches
-from meshlite.translate.plan.catalog import Callee, Catalog, Replica, ServicePort
+from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
 from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
 from meshlite.translate.plan.policy import policy
 from meshlite.translate.plan.resources import Report
@@ -29,8 +30,11 @@ class Destinations:
 
     def cluster(self, fqdn: str, subset: str, port: int) -> str:
         """The name of a cluster, also of one that does not exist: requests to it get 503."""
-        name = f"outbound|{port}|{subset}|{fqdn}"
-        return f"{name}|{self.caller.name}" if fqdn in self.apart else name
+        return _name(fqdn, subset, port, self.among(fqdn))
+
+    def among(self, fqdn: str) -> str:
+        """Whose clusters of a service these are, if they are not everybody's."""
+        return self.caller.name if fqdn in self.apart else ""
 
     def policy(self, fqdn: str, subset: str, port: int) -> Policy:
         rule = self.rules.get(fqdn)
@@ -42,6 +46,10 @@ class Destinations:
     def known(self, fqdn: str, subset: str) -> bool:
         rule = self.rules.get(fqdn)
         return not subset or (rule is not None and rule.subset(subset) is not None)
+
+
+def _name(fqdn: str, subset: str, port: int, among: str) -> str:
+    return f"outbound|{port}|{subset}|{fqdn}" + (f"|{among}" if among else "")
 
 
 def usual(services: Catalog, rules: Rules) -> Mapping[str, Rule | None]:
@@ -63,34 +71,78 @@ def destinations(
     return Destinations(services, caller, followed, apart)
 
 
-def clusters(
-    services: Catalog, usual: Mapping[str, Rule | None], views: Iterable[Destinations], mark: int
-) -> Iterator[tuple[Cluster, EndpointSet]]:
-    """Every port of every service and subset, once for all callers that share it.
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A service as callers use it that follow the same rule for it; `among`: see Destinations."""
 
-    And every replica that callers may dial by its own address: who does so means that one, healthy or not.
+    service: Callee
+    rule: Rule | None
+    among: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.service.fqdn, self.among
+
+    def name(self, subset: str, port: int) -> str:
+        return _name(self.service.fqdn, subset, port, self.among)
+
+    @property
+    def subsets(self) -> tuple[Subset | None, ...]:
+        """None: all replicas."""
+        return (None, *(self.rule.subsets if self.rule is not None else ()))
+
+
+def uses(
+    services: Catalog, usual: Mapping[str, Rule | None], views: tuple[Destinations, ...]
+) -> tuple[Use, ...]:
+    """Every service, once for all callers that share it, and again for those that do not."""
+    shared = (Use(service, usual[fqdn]) for fqdn, service in services.services.items())
+    own = (
+        Use(services.services[fqdn], view.rules[fqdn], view.caller.name)
+        for view in views
+        for fqdn in sorted(view.apart)
+    )
+    return (*shared, *own)
+
+
+def clusters(memo: Memo, uses: tuple[Use, ...], mark: int) -> tuple[Cluster, ...]:
+    """A cluster for each port of every service and subset.
+
+    And for each replica that callers may dial by its own address: who does so means that one, well or not.
     """
-    shared = Destinations(services, Caller(""), usual)
-    for service in services.services.values():
-        yield from _of_service(service, shared, mark)
-    for view in views:
-        for fqdn in sorted(view.apart):
-            yield from _of_service(services.services[fqdn], view, mark)
+    return tuple(cluster for use in uses for cluster in memo.of(use.key, _clusters, use, mark))
 
 
-def _of_service(service: Callee, view: Destinations, mark: int) -> Iterator[tuple[Cluster, EndpointSet]]:
-    rule = view.rules[service.fqdn]
-    subsets: tuple[Subset | None, ...] = (None, *(rule.subsets if rule is not None else ()))
+def endpoints(memo: Memo, uses: tuple[Use, ...], replicas: Replicas) -> tuple[EndpointSet, ...]:
+    """The endpoints of each cluster."""
+    return tuple(
+        set
+        for use in uses
+        for set in memo.of(use.key, _endpoint_sets, use, replicas.get(use.service.fqdn, ()))
+    )
+
+
+def _clusters(use: Use, mark: int) -> tuple[Cluster, ...]:
+    service, made = use.service, []
     for port in service.ports.values():
-        for subset in subsets:
-            name = view.cluster(service.fqdn, subset.name if subset is not None else "", port.number)
-            cluster = _cluster(service, port, name, policy(rule, subset, port.number), mark)
-            yield cluster, EndpointSet(name, tuple(_endpoints(service.replicas, port.number, subset)))
-        alone = replace(policy(rule, None, port.number), balancer=LoadBalancer(), outliers=None)
+        for subset in use.subsets:
+            name = use.name(subset.name if subset is not None else "", port.number)
+            made.append(_cluster(service, port, name, policy(use.rule, subset, port.number), mark))
+        single = replace(policy(use.rule, None, port.number), balancer=LoadBalancer(), outliers=None)
         for replica in service.addressed[port.number]:
-            name = view.cluster(service.fqdn, replica.subset, port.number)
-            cluster = _cluster(service, port, name, alone, mark)
-            yield cluster, EndpointSet(name, (_endpoint(replica, port.number),))
+            made.append(_cluster(service, port, use.name(replica.subset, port.number), single, mark))
+    return tuple(made)
+
+
+def _endpoint_sets(use: Use, replicas: tuple[Replica, ...]) -> tuple[EndpointSet, ...]:
+    made = []
+    for port in use.service.ports:
+        for subset in use.subsets:
+            name = use.name(subset.name if subset is not None else "", port)
+            made.append(EndpointSet(name, tuple(_endpoints(replicas, port, subset))))
+        for replica in alone(replicas, port):
+            made.append(EndpointSet(use.name(replica.subset, port), (_endpoint(replica, port),)))
+    return tuple(made)
 
 
 def _cluster(service: Callee, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:

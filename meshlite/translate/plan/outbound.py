@@ -28,11 +28,10 @@ class Outbound:
     silent_ports: tuple[int, ...]
 
 
-def outbound(services: Catalog, view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> Outbound:
+def outbound(view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> Outbound:
     """`table_ports`: ports that have a route table. On others nothing is HTTP."""
-    ports = sorted(
-        {port for service in services.services.values() for port in service.ports} | {*table_ports}
-    )
+    services = view.services
+    ports = sorted({*services.by_port, *table_ports})
     choices = tuple(_port(port, services.on_port(port), view, port in table_ports) for port in ports)
     return Outbound(
         tuple(HttpChain(f"http/{port}", view.caller.table(port)) for port in table_ports),

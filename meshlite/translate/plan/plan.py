@@ -9,49 +9,66 @@ from meshlite.model.mesh import Snapshot
 from meshlite.model.networking import DestinationRule, VirtualService
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
+from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.plan import inbound
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, selector
-from meshlite.translate.plan.catalog import Catalog, catalog, labels
-from meshlite.translate.plan.destinations import Destinations, clusters, destinations, report_unused, usual
+from meshlite.translate.plan.catalog import Catalog, Replicas, catalog, labels
+from meshlite.translate.plan.destinations import (
+    Destinations,
+    clusters,
+    destinations,
+    endpoints,
+    report_unused,
+    uses,
+    usual,
+)
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.outbound import Outbound, outbound
-from meshlite.translate.plan.resources import Applied, Memory, Report, of_kind
+from meshlite.translate.plan.resources import Applied, Report, of_kind, read, tell
 from meshlite.translate.plan.route import RouteTable, Text, within
-from meshlite.translate.plan.routing import Context, Selected, select
+from meshlite.translate.plan.routing import Selected, select
 from meshlite.translate.plan.rules import Rules, rules
 from meshlite.translate.plan.tables import table
 
 
 def plan(
-    snapshot: Snapshot, node: NodeView, resources: Memory, report: Report
+    memo: Memo, snapshot: Snapshot, node: NodeView, report: Report
 ) -> tuple[NodePlan, Mapping[str, StrictPolicy]]:
     """The plan, and which ports of each attachment are strict.
 
     What is wrong with a resource is told to `report` and stays with it.
     """
-    mesh = _mesh(snapshot, node, resources, report)
+    mesh = _mesh(memo, snapshot, node, report)
     residents = tuple(_residents(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
-    followed = usual(mesh.services, mesh.rules)
-    views = {caller: destinations(mesh.services, mesh.rules, followed, caller) for caller in callers}
-    seen = {caller: _seen(views[caller], mesh, within(node.virtual_network), report) for caller in callers}
-    made = tuple(clusters(mesh.services, followed, views.values(), node.mark))
-    policies = of_kind(resources, PeerAuthentication)
-    strict = {resident.attachment.key: _strict(resident, policies) for resident in residents}
+    followed = memo.of("usual", usual, mesh.services, mesh.rules)
+    views = tuple(
+        memo.of(("view", caller), destinations, mesh.services, mesh.rules, followed, caller)
+        for caller in callers
+    )
+    fenced = within(node.virtual_network)
+    seen = {view.caller: _seen(memo, view, mesh.virtual_services, fenced, report) for view in views}
+    used = memo.of("uses", uses, mesh.services, followed, views)
+    strict = {resident.attachment.key: _strict(resident, mesh.authentication) for resident in residents}
+    listeners = (
+        listener
+        for resident in residents
+        for listener in _listeners(
+            resident,
+            seen[resident.caller].outbound,
+            strict[resident.attachment.key],
+            node,
+            snapshot.trust_domain,
+        )
+    )
     decided = NodePlan(
-        tuple(
-            listener
-            for resident in residents
-            for listener in _listeners(
-                resident, seen[resident.caller].outbound, strict[resident.attachment.key], node, snapshot
-            )
-        ),
+        tuple(listeners),
         tuple(table for caller in callers for table in seen[caller].tables),
-        tuple(cluster for cluster, _ in made),
-        tuple(endpoints for _, endpoints in made),
+        memo.within("clusters", clusters, used, node.mark),
+        memo.within("endpoints", endpoints, used, mesh.replicas),
         node.mark,
     )
     return decided, strict
@@ -62,8 +79,10 @@ class _Mesh:
     """What is the same for all callers."""
 
     services: Catalog
+    replicas: Replicas
     rules: Rules
     virtual_services: tuple[Applied[VirtualService], ...]
+    authentication: tuple[Applied[PeerAuthentication], ...]
     selectors: tuple[Selector, ...]
 
 
@@ -83,15 +102,30 @@ class _Seen:
     tables: tuple[RouteTable, ...]
 
 
-def _mesh(snapshot: Snapshot, node: NodeView, resources: Memory, report: Report) -> _Mesh:
-    services = catalog(snapshot, node)
-    destination_rules = rules(of_kind(resources, DestinationRule), services)
+def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, report: Report) -> _Mesh:
+    resources, told = memo.within("resources", read, snapshot.resources)
+    tell(told, report)
+    services, replicas = memo.within("catalog", catalog, snapshot.services, snapshot.workloads, node)
+    applied = of_kind(resources, DestinationRule)
+    destination_rules = memo.of("rules", rules, applied, Looked(services.services))
     virtual_services = of_kind(resources, VirtualService)
     report_unused(destination_rules, services, report)
-    selectors = {rule.wanted for rule in destination_rules.every() if rule.wanted}
+    return _Mesh(
+        services,
+        replicas,
+        destination_rules,
+        virtual_services,
+        of_kind(resources, PeerAuthentication),
+        memo.of("selectors", _selectors, destination_rules, virtual_services),
+    )
+
+
+def _selectors(rules: Rules, virtual_services: tuple[Applied[VirtualService], ...]) -> tuple[Selector, ...]:
+    """All labels that a resource tells callers apart by."""
+    selectors = {rule.wanted for rule in rules.every() if rule.wanted}
     blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
-    return _Mesh(services, destination_rules, virtual_services, tuple(sorted(selectors)))
+    return tuple(sorted(selectors))
 
 
 def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) -> Iterator[_Resident]:
@@ -106,13 +140,23 @@ def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) 
         yield _Resident(attachment, owner, workloads or (owner,), group)
 
 
-def _seen(view: Destinations, mesh: _Mesh, fenced: Text, report: Report) -> _Seen:
-    selected = select(mesh.virtual_services, view.caller, mesh.services, report)
-    ports = _table_ports(mesh.services, selected)
-    tables = (
-        table(Context(view.caller, port, mesh.services, view, report), selected, fenced) for port in ports
-    )
-    return _Seen(outbound(mesh.services, view, ports, fenced), tuple(tables))
+def _seen(
+    memo: Memo,
+    view: Destinations,
+    virtual_services: tuple[Applied[VirtualService], ...],
+    fenced: Text,
+    report: Report,
+) -> _Seen:
+    caller = view.caller
+    selected, told = memo.of(("selected", caller), select, virtual_services, caller, view.services)
+    tell(told, report)
+    ports = _table_ports(view.services, selected)
+    tables = []
+    for port in ports:
+        made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
+        tell(told, report)
+        tables.append(made)
+    return _Seen(memo.of(("outbound", caller), outbound, view, ports, fenced), tuple(tables))
 
 
 def _table_ports(services: Catalog, selected: Selected) -> tuple[int, ...]:
@@ -131,10 +175,10 @@ def _selected(workload: Workload) -> Resident:
 
 
 def _listeners(
-    resident: _Resident, outbound: Outbound, strict: StrictPolicy, node: NodeView, snapshot: Snapshot
+    resident: _Resident, outbound: Outbound, strict: StrictPolicy, node: NodeView, trust_domain: str
 ) -> Iterator[Listener]:
     attachment, owner = resident.attachment, resident.owner
-    identity = str(owner.identity(snapshot.trust_domain))
+    identity = str(owner.identity(trust_domain))
     entrance = Entrance(
         f"outbound/{attachment.key}",
         False,

@@ -1,16 +1,17 @@
-"""Istio's resources of a snapshot as typed values, first applied first; those of the last time are kept."""
+"""Istio's resources of a snapshot as typed values, first applied first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from meshlite.model.faults import field
 from meshlite.model.kinds import KINDS
-from meshlite.model.mesh import Resource, Snapshot
+from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
 from meshlite.model.validate import faults, parse
+from meshlite.translate.memo import Memo
 
 _SPECS = {kind.name: kind.spec for kind in KINDS if kind.spec is not None}
 
@@ -18,6 +19,14 @@ T = TypeVar("T", bound=Message)
 
 Report = Callable[[str, str], None]
 """Takes a resource's key and what is wrong with it, as a sentence."""
+
+Told = tuple[tuple[str, str], ...]
+"""What a remembered stage would report: it says so each time, also when it is not run again."""
+
+
+def tell(told: Told, report: Report) -> None:
+    for resource, reason in told:
+        report(resource, reason)
 
 
 @dataclass(frozen=True)
@@ -36,38 +45,35 @@ class Applied(Generic[T]):
         return self.resource.namespace
 
 
-Memory = Mapping[str, Applied[Message]]
+Read = Mapping[str, Applied[Message]]
+"""Resources by key in order of application."""
 
 
-def read(snapshot: Snapshot, known: Memory, report: Report) -> Memory:
-    """Resources by key in order of application. One that cannot be read is reported and left out."""
+def read(memo: Memo, resources: tuple[Resource, ...]) -> tuple[Read, Told]:
+    """All of a snapshot's. One that cannot be read is told of and left out."""
     read: dict[str, Applied[Message]] = {}
-    for resource in sorted(snapshot.resources, key=lambda resource: (resource.sequence, resource.key)):
-        last = known.get(resource.key)
-        if last is not None and last.resource == resource:
-            read[resource.key] = last
-            continue
-        parsed = _parse(resource)
-        if isinstance(parsed, str):
-            report(resource.key, f"{parsed}; the resource has no effect")
+    told: list[tuple[str, str]] = []
+    for resource in sorted(resources, key=lambda resource: (resource.sequence, resource.key)):
+        key = resource.key
+        found = memo.of(key, _applied, resource)
+        if isinstance(found, str):
+            told.append((key, f"{found}; the resource has no effect"))
         else:
-            read[resource.key] = Applied(resource, parsed)
-    return read
+            read[key] = found
+    return read, tuple(told)
 
 
-def _parse(resource: Resource) -> Message | str:
+def _applied(resource: Resource) -> Applied[Message] | str:
     """The typed spec, or what is wrong. Resources are judged when stored, but maybe by an older version."""
     fault = next((fault for fault in faults(resource) if not fault.warning), None)
     if fault is not None:
         return f"{field(fault.path)} {fault.reason}"
-    return parse(resource, _SPECS[resource.kind])
+    return Applied(resource, parse(resource, _SPECS[resource.kind]))
 
 
-def of_kind(resources: Memory, spec: type[T]) -> tuple[Applied[T], ...]:
+def of_kind(resources: Read, spec: type[T]) -> tuple[Applied[T], ...]:
     return tuple(
-        Applied(applied.resource, applied.spec)
-        for applied in resources.values()
-        if isinstance(applied.spec, spec)
+        cast("Applied[T]", applied) for applied in resources.values() if isinstance(applied.spec, spec)
     )
 
 

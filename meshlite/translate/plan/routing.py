@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from meshlite.model.names import resolve_known
@@ -22,7 +22,7 @@ from meshlite.translate.plan.catalog import Callee, Catalog
 from meshlite.translate.plan.cluster import LoadBalancer
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.match import match
-from meshlite.translate.plan.resources import Applied, Report, private, visible
+from meshlite.translate.plan.resources import Applied, Report, Told, private, visible
 from meshlite.translate.plan.route import Forward, Mirror, Redirect, Respond, Retry, Route, Target
 from meshlite.translate.plan.rules import closeness, fits
 
@@ -62,9 +62,10 @@ class Selected:
 
 
 def select(
-    applied: Iterable[Applied[VirtualService]], caller: Caller, services: Catalog, report: Report
-) -> Selected:
+    applied: tuple[Applied[VirtualService], ...], caller: Caller, services: Catalog
+) -> tuple[Selected, Told]:
     """Who owns each host: private resources first, then public ones; within these the first applied."""
+    told: list[tuple[str, str]] = []
     candidates = [one for one in applied if _for(one, caller)]
     candidates.sort(key=_rank)
     owners: dict[str, Applied[VirtualService]] = {}
@@ -73,14 +74,15 @@ def select(
             host = resolve_known(written, one.namespace, services.services)
             owner = owners.setdefault(host, one)
             if owner.key != one.key:
-                report(one.key, f"host {written} already belongs to {owner.key}, which was applied before")
+                reason = f"host {written} already belongs to {owner.key}, which was applied before"
+                told.append((one.key, reason))
     wild = sorted((host for host in owners if host.startswith("*")), key=closeness, reverse=True)
     by_service: dict[str, Applied[VirtualService]] = {}
     for fqdn in services.services:
         closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
         if closest is not None:
             by_service[fqdn] = owners[closest]
-    return Selected(by_service, tuple(_strangers(owners, by_service, services)))
+    return Selected(by_service, tuple(_strangers(owners, by_service, services))), tuple(told)
 
 
 def _strangers(
@@ -93,9 +95,15 @@ def _strangers(
     for fqdn, owner in by_service.items():
         ports.setdefault(owner.key, set()).update(services.services[fqdn].http_ports)
     for host, owner in owners.items():
-        known = host in services.services
-        if not known and host != "*" and not any(fits(host, fqdn) for fqdn in services.services):
+        if not _reaches(host, services.services):
             yield Stranger(host, owner, frozenset(ports.get(owner.key) or {LONE_PORT}))
+
+
+def _reaches(host: str, services: Mapping[str, Callee]) -> bool:
+    """Whether a host means some service of the mesh. Only wildcards are compared with each."""
+    if not host.startswith("*"):
+        return host in services
+    return host == "*" or any(fits(host, fqdn) for fqdn in services)
 
 
 def _for(one: Applied[VirtualService], caller: Caller) -> bool:

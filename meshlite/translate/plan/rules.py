@@ -6,13 +6,14 @@ caller's namespace, then the service's, then the root namespace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 from meshlite.model.names import ROOT_NAMESPACE, resolve_known
 from meshlite.model.networking import DestinationRule, Subset, TrafficPolicy
 from meshlite.translate.plan.caller import Caller, Selector, selector
-from meshlite.translate.plan.catalog import Catalog
 from meshlite.translate.plan.resources import Applied, private, visible
 
 
@@ -39,27 +40,64 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Merged rules by namespace; those with a selector first, then in order of application."""
+class Group:
+    """The merged rules of one namespace; those with a selector first, then in order of application."""
 
-    by_namespace: Mapping[str, tuple[Rule, ...]]
+    rules: tuple[Rule, ...]
+
+    @cached_property
+    def _by_host(self) -> Mapping[str, tuple[Rule, ...]]:
+        found: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            found.setdefault(rule.host, []).append(rule)
+        return {host: tuple(rules) for host, rules in found.items()}
+
+    @cached_property
+    def _wild(self) -> tuple[Rule, ...]:
+        """The closest first."""
+        wild = (rule for rule in self.rules if rule.host.startswith("*"))
+        return tuple(sorted(wild, key=lambda rule: closeness(rule.host), reverse=True))
+
+    def best(self, fqdn: str, caller: Caller, own: bool = False) -> Rule | None:
+        """The rule whose host fits most closely: the name itself, else the longest wildcard.
+
+        `own`: leave out what the root namespace has for everybody.
+        """
+        fitting = chain(self._by_host.get(fqdn, ()), (rule for rule in self._wild if fits(rule.host, fqdn)))
+        return next(
+            (rule for rule in fitting if rule.for_caller(caller) and not (own and _public(rule))), None
+        )
+
+
+_NONE = Group(())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Merged rules by namespace."""
+
+    by_namespace: Mapping[str, Group]
 
     def every(self) -> Iterator[Rule]:
-        return (rule for group in self.by_namespace.values() for rule in group)
+        return (rule for group in self.by_namespace.values() for rule in group.rules)
 
     def of(self, fqdn: str, namespace: str, caller: Caller) -> Rule | None:
         """The rule that `caller` follows for the service `fqdn` of `namespace`."""
-        own = self.by_namespace.get(caller.namespace, ())
-        if caller.namespace == ROOT_NAMESPACE:
-            own = tuple(rule for rule in own if rule.wanted or private(rule.export_to, rule.namespace))
-        for step in (own, self.by_namespace.get(namespace, ()), self.by_namespace.get(ROOT_NAMESPACE, ())):
-            best = _best(step, fqdn, caller)
+        steps = (caller.namespace, namespace, ROOT_NAMESPACE)
+        for step, owner in enumerate(steps):
+            group = self.by_namespace.get(owner, _NONE)
+            best = group.best(fqdn, caller, own=step == 0 and owner == ROOT_NAMESPACE)
             if best is not None:
                 return best
         return None
 
 
-def rules(applied: Iterable[Applied[DestinationRule]], services: Catalog) -> Rules:
+def _public(rule: Rule) -> bool:
+    return not (rule.wanted or private(rule.export_to, rule.namespace))
+
+
+def rules(applied: Iterable[Applied[DestinationRule]], services: Collection[str]) -> Rules:
+    """`services`: the FQDNs of the mesh's."""
     grouped: dict[str, dict[tuple[str, Selector, tuple[str, ...]], Rule]] = {}
     for one in applied:
         rule = _rule(one, services)
@@ -68,17 +106,17 @@ def rules(applied: Iterable[Applied[DestinationRule]], services: Catalog) -> Rul
         group[key] = _merged(group[key], rule) if key in group else rule
     return Rules(
         {
-            namespace: tuple(sorted(group.values(), key=lambda rule: not rule.wanted))
+            namespace: Group(tuple(sorted(group.values(), key=lambda rule: not rule.wanted)))
             for namespace, group in grouped.items()
         }
     )
 
 
-def _rule(one: Applied[DestinationRule], services: Catalog) -> Rule:
+def _rule(one: Applied[DestinationRule], services: Collection[str]) -> Rule:
     spec = one.spec
     wanted = spec.workload_selector.match_labels if spec.workload_selector is not None else {}
     return Rule(
-        resolve_known(spec.host, one.namespace, services.services),
+        resolve_known(spec.host, one.namespace, services),
         one.namespace,
         spec.export_to,
         selector(wanted),
@@ -100,12 +138,6 @@ def _merged(first: Rule, later: Rule) -> Rule:
         first.subsets + tuple(subset for subset in later.subsets if subset.name not in known),
         first.keys + later.keys,
     )
-
-
-def _best(candidates: Iterable[Rule], fqdn: str, caller: Caller) -> Rule | None:
-    """The rule whose host fits most closely: the name itself, else the longest wildcard."""
-    fitting = [rule for rule in candidates if fits(rule.host, fqdn) and rule.for_caller(caller)]
-    return max(fitting, key=lambda rule: closeness(rule.host), default=None)
 
 
 def fits(host: str, fqdn: str) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from meshlite.model.names import qualified_names
-from meshlite.translate.plan.catalog import Callee
+from meshlite.model.networking import VirtualService
+from meshlite.translate.memo import Looked, Memo
+from meshlite.translate.plan.caller import Caller
+from meshlite.translate.plan.catalog import Callee, Catalog
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.destinations import Destinations
+from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.route import (
     Forward,
     Match,
@@ -21,32 +26,34 @@ from meshlite.translate.plan.route import (
     one_of,
 )
 from meshlite.translate.plan.routing import Context, Selected, default_route, routes
+from meshlite.translate.plan.rules import Rule
 
 
-def table(context: Context, selected: Selected, fenced: Text) -> RouteTable:
-    """All virtual hosts of a port. The last one takes requests that name no known host.
+def table(
+    memo: Memo, view: Destinations, port: int, selected: Selected, fenced: Text
+) -> tuple[RouteTable, Told]:
+    """All virtual hosts of a port, and what is wrong with resources. The last host takes requests that name
+    no known one.
 
     Such a request goes where the client dialled: to a service known by its address, through to the original
     destination otherwise; but not to a `fenced` address, which only services have.
     """
+    found = _Found(memo, view, port)
     names = _Names()
-    services = context.services.on_port(context.port)
-    callable = tuple(service for service in services if service.ports[context.port].http != "none")
-    found = {service.fqdn: _routes(service, context, selected) for service in callable}
-    hosts = []
-    for service in callable:
-        domains = names.take(_domains(service, context))
-        hosts.append(VirtualHost(f"{service.fqdn}:{context.port}", domains, found[service.fqdn]))
-    for service in callable:
-        hosts += _replicas(service, context, names)
-    hosts += _strangers(context, selected, names)
+    services = view.services.on_port(port)
+    callable = tuple(service for service in services if service.ports[port].http != "none")
+    routed = [(service, found.routes(service, selected)) for service in callable]
+    hosts = [found.host(service, names, routes) for service, routes in routed]
+    hosts += [host for service in callable for host in _replicas(service, found, names)]
+    hosts += _strangers(found, selected, names)
     dialled = (
         route
-        for service in callable
-        for route in _dialled(found[service.fqdn], one_of(service.addresses(context.port)))
+        for service, routes in routed
+        for route in memo.of(("dialled", service.fqdn), _dialled, routes, service.addresses(port))
     )
     rest = VirtualHost("allow_any", ("*",), (*dialled, _fence(fenced), _PASSTHROUGH))
-    return RouteTable(context.caller.table(context.port), (*(host for host in hosts if host.domains), rest))
+    whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
+    return RouteTable(view.caller.table(port), whole), tuple(found.told)
 
 
 @dataclass(frozen=True)
@@ -56,45 +63,104 @@ class _Names:
     taken: set[str] = field(default_factory=set)
 
     def take(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        free = tuple(name for name in dict.fromkeys(wanted) if name not in self.taken)
+        """`wanted` has each name once."""
+        free = wanted
+        if not self.taken.isdisjoint(wanted):
+            free = tuple(name for name in wanted if name not in self.taken)
         self.taken.update(free)
         return free
 
 
-def _routes(service: Callee, context: Context, selected: Selected) -> tuple[Route, ...]:
+@dataclass(frozen=True)
+class _Found:
+    """What callers find on one port, remembered by service; `told`: what is wrong with resources."""
+
+    memo: Memo
+    view: Destinations
+    port: int
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def routes(self, service: Callee, selected: Selected) -> tuple[Route, ...]:
+        owner = selected.by_service.get(service.fqdn)
+        made, told = self._made(("routes", service.fqdn), service, owner)
+        self.told.extend(told)
+        return made
+
+    def stranger(self, host: str, owner: Applied[VirtualService]) -> tuple[Route, ...]:
+        made, told = self._made(("stranger", host), None, owner)
+        self.told.extend(told)
+        return made
+
+    def host(self, service: Callee, names: _Names, routes: tuple[Route, ...]) -> VirtualHost:
+        near = service.namespace == self.view.caller.namespace
+        domains = names.take(self.memo.of(("domains", service.fqdn), _domains, service, near))
+        return self.kept(service.fqdn, domains, routes)
+
+    def kept(self, name: str, domains: tuple[str, ...], routes: tuple[Route, ...]) -> VirtualHost:
+        name = f"{name}:{self.port}"
+        return self.memo.of(("host", name), VirtualHost, name, domains, routes)
+
+    def _made(
+        self, name: Hashable, service: Callee | None, owner: Applied[VirtualService] | None
+    ) -> tuple[tuple[Route, ...], Told]:
+        view = self.view
+        known, rules = Looked(view.services.services), Looked(view.rules)
+        inputs = (service, owner, view.caller, self.port, known, rules, view.apart)
+        return self.memo.of(name, _routes, *inputs)
+
+
+def _routes(
+    service: Callee | None,
+    owner: Applied[VirtualService] | None,
+    caller: Caller,
+    port: int,
+    services: Mapping[str, Callee],
+    rules: Mapping[str, Rule | None],
+    apart: frozenset[str],
+) -> tuple[tuple[Route, ...], Told]:
     """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
-    owner = selected.by_service.get(service.fqdn)
+    told: list[tuple[str, str]] = []
+    known = Catalog(services)
+    view = Destinations(known, caller, rules, apart)
+    context = Context(caller, port, known, view, lambda resource, reason: told.append((resource, reason)))
     made = routes(owner, context) if owner is not None else ()
-    return made or (default_route(service, context),)
+    if not made and service is not None:
+        made = (default_route(service, context),)
+    return made, tuple(told)
 
 
-def _domains(service: Callee, context: Context) -> tuple[str, ...]:
+def _domains(service: Callee, near: bool) -> tuple[str, ...]:
     """The names a service is called by, without ports: a Host header's port is not looked at."""
-    near = (service.name, *service.aliases) if service.namespace == context.caller.namespace else ()
-    return (*near, *qualified_names(service.name, service.namespace), service.address)
+    own = (service.name, *service.aliases) if near else ()
+    return _once((*own, *qualified_names(service.name, service.namespace), service.address))
 
 
-def _replicas(service: Callee, context: Context, names: _Names) -> Iterator[VirtualHost]:
+def _replicas(service: Callee, found: _Found, names: _Names) -> Iterator[VirtualHost]:
     """Who names a replica's address means that one: no VirtualService applies, as in Istio."""
-    for replica in service.addressed[context.port]:
-        cluster = context.destinations.cluster(service.fqdn, replica.subset, context.port)
+    for replica in service.addressed[found.port]:
+        cluster = found.view.cluster(service.fqdn, replica.subset, found.port)
         route = Route(Match(), Forward((Target(cluster),)), name="default")
         domains = tuple(f"[{one}]" if ":" in one else one for one in replica.addresses)
-        yield VirtualHost(f"{domains[0]}:{context.port}", names.take(domains), (route,))
+        yield found.kept(domains[0], names.take(_once(domains)), (route,))
 
 
-def _strangers(context: Context, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _strangers(found: _Found, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
     for stranger in selected.strangers:
-        if context.port in stranger.ports and (made := routes(stranger.owner, context)):
-            yield VirtualHost(f"{stranger.host}:{context.port}", names.take((stranger.host,)), made)
+        if found.port in stranger.ports and (made := found.stranger(stranger.host, stranger.owner)):
+            yield found.kept(stranger.host, names.take((stranger.host,)), made)
 
 
-def _dialled(routes: tuple[Route, ...], address: Text) -> Iterator[Route]:
+def _dialled(routes: tuple[Route, ...], addresses: tuple[str, ...]) -> tuple[Route, ...]:
     """The routes of a service for requests to its address; what they do not take, nothing else may take."""
-    for route in routes:
-        yield replace(route, match=replace(route.match, destination=address))
+    address = one_of(addresses)
+    made = [replace(route, match=replace(route.match, destination=address)) for route in routes]
     if not routes[-1].match.everything:
-        yield Route(Match(destination=address), Respond(HTTPStatus.NOT_FOUND))
+        made.append(Route(Match(destination=address), Respond(HTTPStatus.NOT_FOUND)))
+    return tuple(made)
 
 
 def _fence(fenced: Text) -> Route:
