@@ -10,21 +10,30 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from meshlite.model.extensions.traffic_extension import TrafficExtension
+from meshlite.model.extensions.wasm import WasmPlugin
 from meshlite.model.faults import Fault, suggest
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
 from meshlite.model.networking.destination_rule import DestinationRule
+from meshlite.model.networking.envoy_filter import EnvoyFilter
 from meshlite.model.networking.gateway import Gateway
+from meshlite.model.networking.proxy_config import ProxyConfig
 from meshlite.model.networking.service_entry import ServiceEntry
+from meshlite.model.networking.sidecar import Sidecar
 from meshlite.model.networking.virtual_service import VirtualService
 from meshlite.model.networking.workload_entry import WorkloadEntry
 from meshlite.model.networking.workload_group import WorkloadGroup
 from meshlite.model.rules.authorization_policy import authorization_policy
 from meshlite.model.rules.destination_rule import destination_rule
+from meshlite.model.rules.envoy_filter import envoy_filter
+from meshlite.model.rules.extensions import traffic_extension, wasm_plugin
 from meshlite.model.rules.gateway import gateway
 from meshlite.model.rules.peer_authentication import peer_authentication
+from meshlite.model.rules.proxy_config import proxy_config
 from meshlite.model.rules.request_authentication import request_authentication
 from meshlite.model.rules.service_entry import service_entry
+from meshlite.model.rules.sidecar import sidecar
 from meshlite.model.rules.telemetry import telemetry
 from meshlite.model.rules.virtual_service import virtual_service
 from meshlite.model.rules.workload_entry import workload_entry
@@ -82,9 +91,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("WorkloadEntry", NETWORKING, _ALL, "workloadentries", "we", WorkloadEntry, workload_entry),
     Kind("WorkloadGroup", NETWORKING, _ALL, "workloadgroups", "wg", WorkloadGroup, workload_group),
     Kind("Gateway", NETWORKING, _ALL, "gateways", "gw", Gateway, gateway),
-    Kind("Sidecar", NETWORKING, _ALL, "sidecars"),
-    Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters"),
-    Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs"),
+    Kind("Sidecar", NETWORKING, _ALL, "sidecars", "", Sidecar, sidecar),
+    Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters", "", EnvoyFilter, envoy_filter),
+    Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs", "", ProxyConfig, proxy_config),
     Kind(
         "RequestAuthentication",
         SECURITY,
@@ -115,8 +124,16 @@ KINDS: tuple[Kind, ...] = (
         telemetry,
         enforced=False,
     ),
-    Kind("WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins"),
-    Kind("TrafficExtension", EXTENSIONS, ("v1alpha1",), "trafficextensions"),
+    Kind("WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins", "", WasmPlugin, wasm_plugin),
+    Kind(
+        "TrafficExtension",
+        EXTENSIONS,
+        ("v1alpha1",),
+        "trafficextensions",
+        "",
+        TrafficExtension,
+        traffic_extension,
+    ),
 )
 
 SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec and kind.enforced)

@@ -72,6 +72,11 @@ _SE = "ServiceEntry"
 _WE = "WorkloadEntry"
 _WG = "WorkloadGroup"
 _GW = "Gateway"
+_SC = "Sidecar"
+_EF = "EnvoyFilter"
+_PC = "ProxyConfig"
+_WP = "WasmPlugin"
+_TE = "TrafficExtension"
 
 GAPS: tuple[Gap, ...] = (
     Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
@@ -107,6 +112,11 @@ GAPS: tuple[Gap, ...] = (
     Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
     Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
     Gap(_GW, "servers", "refused", "gateways are not in effect yet", _any),
+    Gap(_SC, "egress", "refused", "sidecars are not in effect yet", _any),
+    Gap(_EF, "configPatches", "refused", "patches are not in effect yet", _any),
+    Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
+    Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),
+    Gap(_TE, "wasm", "refused", "extensions are not in effect yet", _any),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
 )
 

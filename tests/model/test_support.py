@@ -8,7 +8,7 @@ import pytest
 
 from meshlite.model import reference
 from meshlite.model.fields import paths_of
-from meshlite.model.kinds import KINDS, SUPPORTED, Kind, find, named
+from meshlite.model.kinds import KINDS, find
 from meshlite.model.support import GAPS, Gap, matches
 
 PAGE = Path(__file__).parents[2] / "docs/reference/resources.md"
@@ -39,9 +39,3 @@ def test_names_of_kinds_are_not_shared() -> None:
     assert len(words) == len(set(words))
     assert find("") is None
     assert find("pod") is None
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.spec], ids=lambda kind: kind.name)
-def test_a_kind_without_model_is_refused_with_a_sentence(kind: Kind) -> None:
-    sentence = f"{kind.name} is not supported by this version of meshlite; supported kinds: "
-    assert named(kind.api_version, kind.name) == sentence + ", ".join(SUPPORTED)

@@ -25,6 +25,11 @@ KINDS = {
     "authorization_policy": "AuthorizationPolicy",
     "request_authentication": "RequestAuthentication",
     "telemetry": "Telemetry",
+    "sidecar": "Sidecar",
+    "envoy_filter": "EnvoyFilter",
+    "proxy_config": "ProxyConfig",
+    "wasm_plugin": "WasmPlugin",
+    "traffic_extension": "TrafficExtension",
 }
 
 

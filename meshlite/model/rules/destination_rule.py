@@ -73,14 +73,15 @@ def _settings(policy: TrafficPolicy | PortTrafficPolicy, at: Path) -> Iterator[F
         has_outlier_detection = policy.outlier_detection is not None
         yield from load_balancer(policy.load_balancer, has_outlier_detection, (*at, "loadBalancer"))
     if policy.connection_pool:
-        yield from _connection_pool(policy.connection_pool, (*at, "connectionPool"))
+        yield from connection_pool(policy.connection_pool, (*at, "connectionPool"))
     if policy.outlier_detection:
         yield from _outlier_detection(policy.outlier_detection, (*at, "outlierDetection"))
     if policy.tls:
         yield from _tls(policy.tls, (*at, "tls"))
 
 
-def _connection_pool(pool: ConnectionPoolSettings, at: Path) -> Iterator[Fault]:
+def connection_pool(pool: ConnectionPoolSettings, at: Path) -> Iterator[Fault]:
+    """Also for the limits of a Sidecar."""
     if pool.tcp is None and pool.http is None:
         yield Fault(at, "is empty: set tcp or http")
     if pool.http and pool.http.h2_upgrade_policy == "UPGRADE" and pool.http.use_client_protocol:

@@ -207,6 +207,22 @@ def export_to(entries: tuple[str, ...], own: str, hideable: bool = False) -> str
     return "* already means every namespace: leave out the others" if "*" in seen and len(seen) > 1 else ""
 
 
+PROTOCOLS = frozenset(
+    (
+        "tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis",
+        "mysql", "hbone", "doublehbone",
+    )
+)  # fmt: skip
+"""Protocols of ports as Istio knows them, in any case."""
+
+
+def protocol(text: str) -> str:
+    """The protocol of a port; none is fine, too."""
+    if not text or text.lower() in PROTOCOLS:
+        return ""
+    return f"{shown(text)} is not a protocol: write one of {', '.join(sorted(PROTOCOLS)).upper()}"
+
+
 def gateway(text: str) -> str:
     """`mesh`, a name, or namespace/name."""
     space, slash, name = text.partition("/")

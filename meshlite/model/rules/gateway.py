@@ -72,7 +72,7 @@ def _server(server: Server, at: Path) -> Iterator[Fault]:
     yield from bad_port
     yield from _bind(server, (*at, "bind"))
     if server.tls is not None:
-        yield from _tls(server.tls, (*at, "tls"))
+        yield from server_tls(server.tls, (*at, "tls"))
     if not bad_port:
         yield from _suited(server, (*at, "tls"))
 
@@ -127,7 +127,7 @@ def _suited(server: Server, at: Path) -> Iterator[Fault]:
         yield Fault(at, f"protocol {protocol} is plain text: write HTTPS, or only httpsRedirect here")
 
 
-def _tls(tls: ServerTLSSettings, at: Path) -> Iterator[Fault]:
+def server_tls(tls: ServerTLSSettings, at: Path) -> Iterator[Fault]:
     yield from _parameters(tls, at)
     if tls.mode == "ISTIO_MUTUAL":
         for name in _own_certificates(tls):

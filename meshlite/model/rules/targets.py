@@ -44,12 +44,12 @@ def targets(spec: Attached, at: Path = ("spec",)) -> Iterator[Fault]:
         yield Fault((*at, camel(given[-1])), f"{names} exclude each other: set one of them")
     yield from selector(spec.selector, (*at, "selector"))
     if spec.target_ref:
-        yield from _target(spec.target_ref, (*at, "targetRef"))
-    for place, target in enumerate(spec.target_refs):
-        yield from _target(target, (*at, "targetRefs", place))
+        yield from target(spec.target_ref, (*at, "targetRef"))
+    for place, one in enumerate(spec.target_refs):
+        yield from target(one, (*at, "targetRefs", place))
 
 
-def _target(target: PolicyTargetReference, at: Path) -> Iterator[Fault]:
+def target(target: PolicyTargetReference, at: Path) -> Iterator[Fault]:
     if not target.name or len(target.name) > 253:
         yield Fault((*at, "name"), "must be a name of 1 to 253 characters")
     if target.namespace:
