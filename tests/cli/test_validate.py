@@ -121,3 +121,18 @@ def test_the_tours_files_are_valid() -> None:
 def test_istios_bookinfo_rules_are_valid_as_they_are(name: str) -> None:
     done = validate("-f", str(BOOKINFO / name))
     assert done.exit_code == 0, done.stderr
+
+
+def test_what_is_no_text_or_never_ends_is_an_error_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    (tmp_path / "folder" / "a.yaml").mkdir(parents=True)
+    for name, said in {
+        "binary.yaml": "is not text",
+        "endless.yaml": "is larger than 16 MiB",
+        "folder": "cannot be read",
+    }.items():
+        done = validate("-f", str(tmp_path / name))
+        assert done.exit_code == 1
+        assert said in done.stderr
+    assert "- is not text" in CliRunner().invoke(root, ["validate", "-f", "-"], input=b"\xff").stderr

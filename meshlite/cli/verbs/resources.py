@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meshlite.model.documents import Reading
 
 YAML_SUFFIXES = (".yaml", ".yml", ".json")
+
+MOST_BYTES = 16 * 2**20
 
 
 def file_option(required: bool) -> Callable[[F], F]:
@@ -163,7 +165,7 @@ def _texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(text, name for messages) of every source; folders give their YAML files in order of name."""
     for source in sources:
         if source == "-":
-            yield sys.stdin.read(), "-"
+            yield _text(sys.stdin.buffer, "-"), "-"
             continue
         path = Path(source)
         files = sorted(p for p in path.iterdir() if p.suffix in YAML_SUFFIXES) if path.is_dir() else [path]
@@ -173,9 +175,22 @@ def _texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
             )
         for file in files:
             try:
-                yield file.read_text(), str(file)
-            except UnicodeDecodeError as error:
-                raise Failure(f"{file} is not text", why=str(error)) from error
+                with file.open("rb") as stream:
+                    text = _text(stream, str(file))
+            except OSError as error:
+                raise Failure(f"{file} cannot be read", why=error.strerror or str(error)) from error
+            yield text, str(file)
+
+
+def _text(stream: BinaryIO, name: str) -> str:
+    """A device or a pipe need not end, so no more is read than could be taken."""
+    read = stream.read(MOST_BYTES + 1)
+    if len(read) > MOST_BYTES:
+        raise Failure(f"{name} is larger than {MOST_BYTES // 2**20} MiB", next_step="split the file")
+    try:
+        return read.decode()
+    except UnicodeDecodeError as error:
+        raise Failure(f"{name} is not text", why=str(error)) from error
 
 
 def _read(texts: Iterable[tuple[str, str]], namespace: str) -> Reading:
