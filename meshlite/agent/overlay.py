@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from meshlite.agent.capture import Attached
 from meshlite.config import Settings
-from meshlite.model import names
+from meshlite.model import names, visibility
+from meshlite.model.external import External, port_protocol
 from meshlite.model.mesh import NodeRecord, Service, Snapshot
 from meshlite.model.workload import Found, Workload
 from meshlite.translate.node import Attachment, NodeView
@@ -36,9 +37,13 @@ def effective(snapshot: Snapshot, settings: Settings, own: Iterable[Workload]) -
     for workload in workloads:
         if workload.service_fqdn not in services:
             taken = {service.address for service in services.values()}
+            taken |= {host.address for host in snapshot.hosts}
             address = names.virtual_address(workload.service_fqdn, settings.virtual_network, taken)
             services[workload.service_fqdn] = Service(
-                name=workload.service, namespace=workload.namespace, address=address
+                name=workload.service,
+                namespace=workload.namespace,
+                address=address,
+                export_to=workload.export_to,
             )
     return snapshot.model_copy(
         update={
@@ -93,23 +98,56 @@ def _attachment(held: Attached, residents: list[Workload]) -> Attachment:
     )
 
 
-def hosts(snapshot: Snapshot, namespace: str) -> Mapping[str, tuple[str, ...]]:
-    """What a workload of `namespace` finds in its hosts file: virtual address -> names, shortest first.
+def hosts(
+    snapshot: Snapshot, externals: tuple[External, ...], namespace: str
+) -> Mapping[str, tuple[str, ...]]:
+    """What a workload of `namespace` finds in its hosts file: address -> names, shortest first.
 
-    Short names and aliases are the namespace's own; a service's name wins over a neighbour's alias.
+    Short names and aliases are the namespace's own; a service's name wins over a neighbour's alias, and both
+    over the name of a declared host (`externals`).
     """
-    own = {service.name for service in snapshot.services if service.namespace == namespace}
+    services = [s for s in snapshot.services if visibility.visible(s.export_to, s.namespace, namespace)]
+    declared = visibility.seen(externals, (service.fqdn for service in services), namespace)
+    replaced = {one.host for one in declared}
+    lines = _Lines()
+    own = {service.name for service in services if service.namespace == namespace}
     aliases: dict[str, set[str]] = {}
     for workload in snapshot.workloads:
         if workload.namespace == namespace:
             aliases.setdefault(workload.service_fqdn, set()).update(workload.aliases)
-    entries: dict[str, tuple[str, ...]] = {}
-    claimed = set(own)
-    for service in snapshot.services:
-        short: list[str] = []
-        if service.namespace == namespace:
-            extra = sorted(aliases.get(service.fqdn, set()) - claimed)
-            claimed.update(extra)
-            short = [service.name, *extra]
-        entries[service.address] = (*short, *names.qualified_names(service.name, service.namespace))
-    return entries
+    for service in services:
+        if service.fqdn not in replaced:
+            first, *others = names.answers(service.fqdn, namespace)
+            extra = sorted(aliases.get(service.fqdn, set()) - own) if service.namespace == namespace else []
+            lines.add(service.fqdn, service.address, (first, *extra, *others))
+    virtual = {host.key: host.address for host in snapshot.hosts}
+    for one in declared:
+        for address in _dialled(one, virtual):
+            lines.add(one.key, address, names.answers(one.host, namespace))
+    return lines.entries
+
+
+class _Lines:
+    """Each name leads to the service that had it first."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[str, ...]] = {}
+        self._owners: dict[str, str] = {}
+
+    def add(self, owner: str, address: str, wanted: Iterable[str]) -> None:
+        names = dict.fromkeys(wanted)
+        free = tuple(name for name in names if self._owners.setdefault(name, owner) == owner)
+        if free:
+            self.entries[address] = self.entries.get(address, ()) + free
+
+
+def _dialled(one: External, virtual: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses to give to those who ask for its name. None where its own ones must do.
+
+    That is so for wildcards, which no file can list, and for what UDP is spoken to: addresses of the mesh
+    carry TCP only.
+    """
+    protocols = {port_protocol(port.protocol) for port in one.ports.values()}
+    if one.wildcard or not protocols or "udp" in protocols:
+        return ()
+    return tuple(filter(None, (virtual.get(one.key, ""), *(a for a in one.addresses if "/" not in a))))

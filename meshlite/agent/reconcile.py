@@ -20,6 +20,7 @@ from meshlite.agent.metrics import Timings
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
+from meshlite.model import external
 from meshlite.model.mesh import NodeRecord, Problem, Snapshot
 from meshlite.model.workload import Found, Workload
 from meshlite.translate.node import NodeView
@@ -256,8 +257,10 @@ class Reconciler:
             effective = await self._xds.caught_up(EFFECT_SECONDS)
             picture = self.picture
             owners = {item.key: _namespace(item.owner, picture) for item in picture.view.attachments}
+            declared = external.read(picture.snapshot.resources)
             names = {
-                namespace: overlay.hosts(picture.snapshot, namespace) for namespace in {*owners.values()}
+                namespace: overlay.hosts(picture.snapshot, declared, namespace)
+                for namespace in {*owners.values()}
             }
             await asyncio.gather(
                 *(self._follow_up(key, picture, names[owner], effective) for key, owner in owners.items())

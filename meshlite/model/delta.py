@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from meshlite.model.mesh import NodeRecord, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, NodeRecord, Resource, Service, Snapshot
 from meshlite.model.wire import Delta
 from meshlite.model.workload import Workload
 
@@ -22,6 +22,7 @@ def whole(snapshot: Snapshot) -> Delta:
         services=snapshot.services,
         workloads=snapshot.workloads,
         resources=snapshot.resources,
+        hosts=snapshot.hosts,
     )
 
 
@@ -31,6 +32,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
     services, removed_services = _changes(old.services, new.services, _service)
     workloads, removed_workloads = _changes(old.workloads, new.workloads, _workload)
     resources, removed_resources = _changes(old.resources, new.resources, _resource)
+    hosts, removed_hosts = _changes(old.hosts, new.hosts, _host)
     return Delta(
         version=new.version,
         trust_domain=new.trust_domain,
@@ -38,10 +40,12 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         services=services,
         workloads=workloads,
         resources=resources,
+        hosts=hosts,
         removed_nodes=removed_nodes,
         removed_services=removed_services,
         removed_workloads=removed_workloads,
         removed_resources=removed_resources,
+        removed_hosts=removed_hosts,
     )
 
 
@@ -57,6 +61,7 @@ def merge(snapshot: Snapshot, delta: Delta) -> Snapshot:
         services=_merged(base.services, delta.services, delta.removed_services, _service),
         workloads=_merged(base.workloads, delta.workloads, delta.removed_workloads, _workload),
         resources=_merged(base.resources, delta.resources, delta.removed_resources, _resource),
+        hosts=_merged(base.hosts, delta.hosts, delta.removed_hosts, _host),
     )
 
 
@@ -74,6 +79,10 @@ def _workload(workload: Workload) -> str:
 
 def _resource(resource: Resource) -> str:
     return resource.key
+
+
+def _host(host: HostAddress) -> str:
+    return host.key
 
 
 def _changes(

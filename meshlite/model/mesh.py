@@ -14,14 +14,15 @@ from meshlite.model.workload import Frozen, Port, Workload
 class Service(Frozen):
     """A name that callers use, with its stable address. Its endpoints come from its workloads.
 
-    `ports` are those its workloads had last. They hold while none is there: the restart of an only replica
-    changes endpoints and nothing else.
+    `ports` and `export_to` are what its workloads said last. They hold while none is there: the restart of an
+    only replica changes endpoints and nothing else.
     """
 
     name: str
     namespace: str
     address: str
     ports: tuple[Port, ...] = ()
+    export_to: tuple[str, ...] = Field(default=(), description="namespaces that see it; empty: all")
 
     @property
     def fqdn(self) -> str:
@@ -60,6 +61,18 @@ class Resource(Frozen):
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
+class HostAddress(Frozen):
+    """The virtual address of a host that a ServiceEntry of `namespace` declares."""
+
+    host: str
+    namespace: str
+    address: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.host}"
+
+
 class Problem(Frozen):
     """What is wrong with one resource, said to a person. It stays with that resource; the rest goes on."""
 
@@ -76,6 +89,7 @@ class Snapshot(Frozen):
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()
     resources: tuple[Resource, ...] = ()
+    hosts: tuple[HostAddress, ...] = ()
 
     @cached_property
     def services_by_fqdn(self) -> Mapping[str, Service]:

@@ -22,9 +22,20 @@ def fqdn(service: str, namespace: str) -> str:
 
 
 def qualified_names(service: str, namespace: str) -> tuple[str, ...]:
-    """Names that any workload of the mesh may call, shortest first."""
-    dotted = f"{service}.{namespace}"
-    return (dotted, f"{dotted}.svc", f"{dotted}.{CLUSTER_SUFFIX}", f"{dotted}.mesh")
+    """Names that any workload of the mesh may call, shortest first; those of the root namespace twice."""
+    aliases = sorted(ROOT_ALIASES) if namespace == ROOT_NAMESPACE else ()
+    dotted = [f"{service}.{place}" for place in (namespace, *aliases)]
+    return tuple(
+        name for one in dotted for name in (one, f"{one}.svc", f"{one}.{CLUSTER_SUFFIX}", f"{one}.mesh")
+    )
+
+
+def answers(host: str, namespace: str) -> tuple[str, ...]:
+    """All names that mean `host`, a FQDN or an outside name, to callers in `namespace`."""
+    service, _, home = host.removesuffix(f".{CLUSTER_SUFFIX}").partition(".")
+    if not host.endswith(f".{CLUSTER_SUFFIX}") or not home or "." in home or "*" in host:
+        return (host,)
+    return (*((service,) if home == namespace else ()), *qualified_names(service, home))
 
 
 def resolve(host: str, namespace: str) -> str:
@@ -35,21 +46,36 @@ def resolve(host: str, namespace: str) -> str:
     """
     host = host.rstrip(".").lower()
     if host.endswith("." + CLUSTER_SUFFIX) or "*" in host:
-        return host
+        return _canonical(host)
     if "." not in host:
         return fqdn(host, canonical_namespace(namespace)) if host else host
     for suffix in (".svc", ".mesh"):
         stem = host.removesuffix(suffix)
         if stem != host and stem.count(".") == 1:
-            return f"{stem}.{CLUSTER_SUFFIX}"
+            return _canonical(f"{stem}.{CLUSTER_SUFFIX}")
     return host
 
 
+def _canonical(fqdn: str) -> str:
+    """A FQDN below the root namespace's alias -> below the root namespace; any other as it is."""
+    stem = fqdn.removesuffix(f".{CLUSTER_SUFFIX}")
+    service, _, namespace = stem.rpartition(".")
+    if stem == fqdn or namespace not in ROOT_ALIASES:
+        return fqdn
+    return f"{service}.{canonical_namespace(namespace)}.{CLUSTER_SUFFIX}"
+
+
 def resolve_known(host: str, namespace: str, known: Collection[str]) -> str:
-    """Like `resolve`, and `service.namespace` too where that service is in `known` (FQDNs)."""
+    """Like `resolve`, and `service.namespace` too where that service is in `known` (FQDNs, outside names).
+
+    A name without dots that no service of the namespace has may be one that a ServiceEntry declares.
+    """
     resolved = resolve(host, namespace)
-    if resolved.count(".") == 1 and f"{resolved}.{CLUSTER_SUFFIX}" in known:
-        return f"{resolved}.{CLUSTER_SUFFIX}"
+    if resolved.count(".") == 1:
+        full = _canonical(f"{resolved}.{CLUSTER_SUFFIX}")
+        return full if full in known else resolved
+    if "." not in host and resolved not in known and host.lower() in known:
+        return host.lower()
     return resolved
 
 

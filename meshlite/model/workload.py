@@ -50,6 +50,7 @@ class Workload(Frozen):
     addresses: tuple[str, ...] = Field(default=(), description="its own addresses, for recognition only")
     aliases: tuple[str, ...] = Field(default=(), description="other names that its namespace calls it")
     locality: str = Field(default="", pattern=PATTERN, description="region/zone/subzone; empty: not known")
+    export_to: tuple[str, ...] = Field(default=(), description="namespaces that see its service; empty: all")
     health: Health = "healthy"
     source: str = "docker"
     captured: bool = Field(default=False, description="its traffic passes the node proxy")

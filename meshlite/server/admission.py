@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from meshlite.model import external
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
 from meshlite.model.names import canonical_namespace
 from meshlite.model.validate import validate
+from meshlite.model.visibility import visible
 from meshlite.model.wire import ApplyRequest, Document, Rejection
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -75,11 +77,19 @@ def _repeated(documents: Sequence[Document]) -> list[Rejection]:
 
 
 def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejection]:
-    """Hosts and subsets that neither the mesh nor the request itself has."""
-    hosts: Collection[str] = snapshot.services_by_fqdn
+    """Hosts and subsets that neither the mesh nor the request itself has, in whatever order it names them."""
     after = {r.key: r for r in snapshot.resources} | {d.resource.key: d.resource for d in documents}
-    subsets: Mapping[str, Collection[str]] = subsets_of(after.values(), hosts)
-    return [found for document in documents for found in dangling(document, hosts, subsets)]
+    declared = external.read(after.values())
+    everything = {*snapshot.services_by_fqdn, *(one.host for one in declared)}
+    subsets: Mapping[str, Collection[str]] = subsets_of(after.values(), everything)
+    found: list[Rejection] = []
+    for document in documents:
+        place = document.resource.namespace
+        hidden = {one.host for one in declared if not visible(one.export_to, one.namespace, place)}
+        shown = {one.host for one in declared if visible(one.export_to, one.namespace, place)}
+        hosts = everything - (hidden - shown - snapshot.services_by_fqdn.keys())
+        found += dangling(document, hosts, subsets)
+    return found
 
 
 def _rejection(document: Document, field: str, reason: str) -> Rejection:

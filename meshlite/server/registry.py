@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from meshlite.model import wire
-from meshlite.model.mesh import NodeRecord, Problem, Service, Snapshot
+from meshlite.model import external, wire
+from meshlite.model.mesh import HostAddress, NodeRecord, Problem, Resource, Service, Snapshot
 from meshlite.model.names import virtual_address
 from meshlite.model.workload import Port, Workload
 from meshlite.server.auth import check_node_name
@@ -57,6 +57,8 @@ class Registry:
         self._statuses: dict[str, wire.Status] = {}
         self._unsaved = ""
         """Why expiry could not be saved the last time; said once."""
+        self._declared: tuple[tuple[Resource, ...], tuple[external.External, ...]] = ((), ())
+        """Resources, and the hosts that they declare."""
 
     def start(self) -> None:
         """With what the store holds: every node that had workloads gets a full lease."""
@@ -187,20 +189,31 @@ class Registry:
 
     def publish(self) -> None:
         """Make the snapshot from what is in memory. Equal content has the same version and wakes nobody."""
-        services = (stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
+        services = tuple(stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
+        resources = tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items()))
         workloads = (workload for node in self._leases for workload in self.workloads_of(node))
         content = Snapshot(
             trust_domain=self.trust_domain,
             nodes=tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items())),
             services=tuple(sorted(services, key=lambda service: service.fqdn)),
             workloads=tuple(sorted(workloads, key=lambda workload: workload.id)),
-            resources=tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items())),
+            resources=resources,
+            hosts=self._hosts(resources),
         )
         version = hashlib.blake2b(content.model_dump_json().encode(), digest_size=16).hexdigest()
         if version != self.snapshots.value.version:
             self.snapshots.set(content.model_copy(update={"version": version}))
 
     # --- parts ---
+
+    def _hosts(self, resources: tuple[Resource, ...]) -> tuple[HostAddress, ...]:
+        """Virtual addresses of declared hosts, drawn from their names: the same again after a start."""
+        if resources != self._declared[0]:
+            self._declared = resources, external.read(resources)
+        declared = self._declared[1]
+        taken = {stored.service.address for stored in self._mirror.all(SERVICES).values()}
+        taken |= {address for one in declared for address in one.addresses}
+        return external.allocate(declared, self._network, taken, self.snapshots.value.hosts)
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + self.lease_seconds
@@ -236,13 +249,16 @@ class Registry:
         """Records for services that are new, back, or have other ports; and FQDN -> why it has no address."""
         known = self._mirror.all(SERVICES)
         addresses = {stored.service.address for stored in known.values()}
+        addresses |= {one.address for one in self.snapshots.value.hosts}
         writes: list[Write[Any]] = []
         unplaced: dict[str, str] = {}
         workloads = tuple(workloads)
-        ports = _ports((*workloads, *(w for w in self.snapshots.value.workloads if w.node != node)))
+        everybody = (*workloads, *(w for w in self.snapshots.value.workloads if w.node != node))
+        ports, exports = _ports(everybody), _exports(everybody)
         for fqdn, workload in {w.service_fqdn: w for w in workloads}.items():
             if (stored := known.get(fqdn)) is not None:
-                kept = stored.service.model_copy(update={"ports": ports[fqdn] or stored.service.ports})
+                said = {"ports": ports[fqdn] or stored.service.ports, "export_to": exports[fqdn]}
+                kept = stored.service.model_copy(update=said)
                 if (now := StoredService(service=kept)) != stored:
                     writes.append(Write(SERVICES, fqdn, now))
                 continue
@@ -253,7 +269,11 @@ class Registry:
                 continue
             addresses.add(address)
             service = Service(
-                name=workload.service, namespace=workload.namespace, address=address, ports=ports[fqdn]
+                name=workload.service,
+                namespace=workload.namespace,
+                address=address,
+                ports=ports[fqdn],
+                export_to=exports[fqdn],
             )
             writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
         return writes, unplaced
@@ -294,3 +314,11 @@ def _ports(workloads: Iterable[Workload]) -> dict[str, tuple[Port, ...]]:
         name: tuple(sorted(ports, key=lambda port: (port.number, port.protocol, port.origin, port.name)))
         for name, ports in found.items()
     }
+
+
+def _exports(workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
+    """By service: every namespace that one of its workloads names."""
+    found: dict[str, set[str]] = {}
+    for workload in workloads:
+        found.setdefault(workload.service_fqdn, set()).update(workload.export_to)
+    return {name: tuple(sorted(places)) for name, places in found.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meshlite.model.locality import PATTERN
+from meshlite.model.rules import forms
 from meshlite.model.workload import Found, Health, NetworkNamespace, Port, Workload
 from meshlite.sources.engine import Record
 from meshlite.sources.ports import from_label, merged, of_number
@@ -15,6 +16,8 @@ from meshlite.sources.sockets import Listening
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
+EXPORT_TO = ("meshlite.export-to", "networking.istio.io/exportTo")
+"""Labels that say in which namespaces its service is seen; the second is Istio's name of it."""
 EPHEMERAL = range(32768, 61000)
 """The kernel's default range for outgoing connections: nobody chose a port there by hand."""
 
@@ -41,6 +44,8 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
     namespace, why_not = _namespace(mode, sight)
     listening = _attributable(mode, sight)
     ports, complaints = _ports(record, labels, listening)
+    namespace_name = _clean(labels.get("meshlite.namespace") or labels.get(PROJECT) or "default")
+    exported, no_export = _export_to(labels, namespace_name)
     hosts_file, no_names = _hosts_file(record)
     if is_one_off(record):
         ports = ()
@@ -50,16 +55,19 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         node=node,
         name=_name(record),
         service=service_name(record),
-        namespace=_clean(labels.get("meshlite.namespace") or labels.get(PROJECT) or "default"),
+        namespace=namespace_name,
         version=labels.get("meshlite.version") or labels.get("version") or "",
         labels=_workload_labels(labels),
         ports=ports,
         addresses=_addresses(record, mode),
         aliases=_aliases(record),
         locality=place,
+        export_to=exported,
         health=_health(record, ports, sight),
         source="docker",
-        reason="; ".join(filter(None, [why_not, *complaints, misplaced, no_names if namespace else ""])),
+        reason="; ".join(
+            filter(None, [why_not, *complaints, misplaced, no_export, no_names if namespace else ""])
+        ),
     )
     return Found(
         workload=workload,
@@ -203,6 +211,15 @@ def _aliases(record: Record) -> tuple[str, ...]:
         return ()
     names = [*_network_aliases(record), _labels(record).get(SERVICE, ""), _name(record)]
     return tuple(sorted({name for name in names if name and name not in (record["Id"], record["Id"][:12])}))
+
+
+def _export_to(labels: dict[str, str], namespace: str) -> tuple[tuple[str, ...], str]:
+    """Where its service is seen, and what is wrong with that; what makes no sense hides it from others."""
+    name = next((name for name in EXPORT_TO if labels.get(name)), "")
+    places = tuple(filter(None, (place.strip() for place in labels.get(name, "").split(","))))
+    if complaint := forms.export_to(places, namespace, hideable=True):
+        return (".",), f"label {name}: {complaint}; its service is seen in its own namespace only"
+    return places, ""
 
 
 def _hosts_file(record: Record) -> tuple[str, str]:

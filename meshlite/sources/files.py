@@ -33,6 +33,7 @@ class Entry(BaseModel):
     aliases: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     locality: str = Field(default="", pattern=PATTERN)
+    export_to: tuple[str, ...] = ()
     health: Health = "healthy"
     pid: int = 0
     hosts_file: str = ""

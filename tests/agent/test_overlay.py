@@ -10,8 +10,9 @@ from meshlite.agent import overlay
 from meshlite.agent.capture import Attached
 from meshlite.config import Settings
 from meshlite.model import names
-from meshlite.model.mesh import NodeRecord, Service, Snapshot
+from meshlite.model.mesh import HostAddress, NodeRecord, Service, Snapshot
 from meshlite.model.workload import Found, NetworkNamespace, Workload
+from tests.model.external import declared, entry
 
 SETTINGS = Settings(node="node-1")
 
@@ -114,17 +115,69 @@ def test_a_workload_of_the_hosts_namespace_is_dialed_at_its_own_address() -> Non
 def test_hosts_lines_have_short_names_for_the_own_namespace_only() -> None:
     snapshot = overlay.effective(Snapshot(version="v1"), SETTINGS, (workload("reviews-1"),))
     address = snapshot.services[0].address
-    own = overlay.hosts(snapshot, "shop")[address]
+    own = overlay.hosts(snapshot, (), "shop")[address]
     assert own[:3] == ("reviews", "reviews-1", "reviews.shop")
     assert "reviews.shop.svc.cluster.local" in own
-    assert overlay.hosts(snapshot, "other")[address][0] == "reviews.shop"
+    assert overlay.hosts(snapshot, (), "other")[address][0] == "reviews.shop"
 
 
 def test_a_services_name_is_never_taken_by_a_neighbours_alias() -> None:
     own = (workload("web-1", aliases=("db", "www")), workload("db-1", aliases=()))
     snapshot = overlay.effective(Snapshot(version="v1"), SETTINGS, own)
-    entries = overlay.hosts(snapshot, "shop")
+    entries = overlay.hosts(snapshot, (), "shop")
     by_service = {service.name: entries[service.address] for service in snapshot.services}
     assert by_service["web"][:2] == ("web", "www")
     assert "db" in by_service["db"]
     assert "db" not in by_service["web"]
+
+
+API = "hosts: [api.example.com]\nports: [{number: 443, name: tls, protocol: TLS}]\nresolution: STATIC"
+
+
+def names_of(spec: str, namespace: str = "shop", address: str = "240.240.3.3") -> dict[str, tuple[str, ...]]:
+    """What is in the hosts file of a workload of `namespace` because shop declares a host."""
+    externals, _ = declared(entry(spec))
+    hosts = tuple(
+        HostAddress(host=e.host, namespace="shop", address=address) for e in externals if e.allocated
+    )
+    return dict(overlay.hosts(Snapshot(version="v1", hosts=hosts), externals, namespace))
+
+
+def test_a_declared_host_is_found_by_its_virtual_address_where_it_is_seen() -> None:
+    assert names_of(API, "other") == {"240.240.3.3": ("api.example.com",)}
+    assert names_of(API + "\nexportTo: ['.']") == {"240.240.3.3": ("api.example.com",)}
+    assert names_of(API + "\nexportTo: ['.']", "other") == {}
+
+
+def test_a_declared_host_is_found_by_the_addresses_it_has() -> None:
+    found = names_of(API + "\naddresses: [192.0.2.1, '2001:db8::1', 198.51.100.0/24]")
+    assert found == {"192.0.2.1": ("api.example.com",), "2001:db8::1": ("api.example.com",)}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        API.replace("api.example", "'*.example").replace("com]", "com']"),
+        API.replace("TLS", "UDP"),
+        API.replace("STATIC", "NONE"),
+        "hosts: [api.example.com]\nresolution: STATIC",
+    ],
+)
+def test_a_host_that_the_mesh_cannot_carry_by_address_keeps_its_own(spec: str) -> None:
+    assert names_of(spec) == {}
+
+
+def test_a_services_name_comes_before_a_declared_one_and_a_hidden_service_has_none() -> None:
+    externals, _ = declared(entry(API.replace("api.example.com", "reviews, reviews.shop.svc.cluster.local")))
+    hosts = tuple(HostAddress(host=e.host, namespace="shop", address="240.240.3.3") for e in externals)
+    seen = overlay.effective(
+        Snapshot(version="v1", hosts=hosts), SETTINGS, (workload("reviews-1", export_to=(".",)),)
+    )
+    address = seen.services[0].address
+    own = overlay.hosts(seen, externals, "shop")
+    assert {name for name in own[address] if name.startswith("reviews.shop")}
+    assert "reviews" in own[address]
+    assert "240.240.3.3" not in own
+    other = overlay.hosts(seen, externals, "other")
+    assert set(other) == {"240.240.3.3"}
+    assert other["240.240.3.3"][0] == "reviews"

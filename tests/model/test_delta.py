@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlite.model.delta import difference, merge, whole
-from meshlite.model.mesh import NodeRecord, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, NodeRecord, Resource, Service, Snapshot
 from meshlite.model.workload import Workload
 
 names = st.sets(st.sampled_from("abcdef"))
@@ -28,6 +28,10 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             Resource(
                 api_version="v1", kind="Gateway", name=n, namespace="s", generation=draw(st.integers(1, 3))
             )
+            for n in sorted(draw(names))
+        ),
+        hosts=tuple(
+            HostAddress(host=n, namespace="s", address=draw(st.sampled_from("12")))
             for n in sorted(draw(names))
         ),
     )

@@ -9,11 +9,13 @@ import pytest
 from meshlite.model.mesh import Snapshot
 from meshlite.model.wire import Projects
 from meshlite.server.call import Parts
+from meshlite.server.records import RESOURCES
 from meshlite.server.refusal import Refusal
 from meshlite.server.registry import LINGER, Registry
 from meshlite.server.store import Change, Entry, Store, Unavailable
 from meshlite.server.store.memory import MemoryStore
 from meshlite.server.store.sqlite import open_sqlite
+from tests.model.external import entry
 from tests.server.conftest import FakeTime, parts_over, report, workload
 
 
@@ -259,3 +261,42 @@ async def test_a_service_keeps_its_ports_while_no_workload_is_there(registry: Re
     await registry.report("web-1", report())
     await registry.report("web-2", report())
     assert [port.number for port in registry.snapshots.value.services[0].ports] == [9080]
+
+
+async def declaring(*hosts: str) -> Store:
+    """A store with a ServiceEntry for each host."""
+    spec = "hosts: [{}]\nports: [{{number: 80, name: http, protocol: HTTP}}]\nresolution: STATIC"
+    entries = [entry(spec.format(host), name=host) for host in hosts]
+    store = MemoryStore()
+    await store.commit([Change(RESOURCES.key(one.key), one.model_dump_json().encode(), 0) for one in entries])
+    return store
+
+
+async def test_declared_hosts_get_addresses_that_stay(tmp_path: Path, time: FakeTime) -> None:
+    parts = await parts_over(await declaring("a.example.com", "b.example.com"), tmp_path, time)
+    hosts = {one.host: one.address for one in parts.registry.snapshots.value.hosts}
+    assert len({*hosts.values()}) == 2
+    await parts.registry.set_projects("web-1", Projects(projects=("shop",)))
+    await parts.registry.report("web-1", report(workload("reviews")))
+    snapshot = parts.registry.snapshots.value
+    assert {one.host: one.address for one in snapshot.hosts} == hosts
+    assert snapshot.services[0].address not in hosts.values()
+
+
+async def test_an_address_that_a_host_holds_is_not_given_to_a_service(tmp_path: Path, time: FakeTime) -> None:
+    """In a network of two addresses a host has one, so only one service finds a place."""
+    store = await declaring("a.example.com")
+    parts = await parts_over(store, tmp_path, time, virtual_network="240.240.0.0/30")
+    await parts.registry.set_projects("web-1", Projects(projects=("shop",)))
+    lease = await parts.registry.report("web-1", report(workload("reviews"), workload("ratings")))
+    assert [one.reason for one in lease.refused] == ["no free virtual address left in 240.240.0.0/30"]
+    snapshot = parts.registry.snapshots.value
+    assert snapshot.services[0].address != snapshot.hosts[0].address
+
+
+async def test_where_a_service_is_seen_holds_while_its_only_replica_is_away(registry: Registry) -> None:
+    await registry.report("web-1", report(workload("reviews", export_to=(".",))))
+    await registry.report("web-1", report())
+    assert registry.snapshots.value.services[0].export_to == (".",)
+    await registry.report("web-1", report(workload("reviews")))
+    assert registry.snapshots.value.services[0].export_to == ()
