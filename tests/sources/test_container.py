@@ -217,6 +217,8 @@ def test_a_record_with_nulls_everywhere_is_survived() -> None:
 def test_it_says_where_it_runs(labels: dict[str, str], place: str, complaint: str) -> None:
     found = seen(record(labels=COMPOSE | labels))
     assert (found.workload.locality, found.workload.reason) == (place, complaint)
+
+
 @pytest.mark.parametrize("label", ["meshlite.export-to", "networking.istio.io/exportTo"])
 def test_a_label_says_where_the_service_is_seen(label: str) -> None:
     assert seen(record(labels=COMPOSE | {label: ". , billing"})).workload.export_to == (".", "billing")
