@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -78,6 +79,9 @@ class Settings(_Settings):
         description="where this host is: region/zone/subzone",
     )
     trust_domain: str = "cluster.local"
+    outbound_traffic_policy: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = Field(
+        default="ALLOW_ANY", description="calls to what the mesh does not know: passed through, or refused"
+    )
     server: str = Field(default="", description="URL of the central server; empty: the one on this host")
     server_address: str = Field(default="127.0.0.1", description="address the server's API listens on")
     ports: Ports = Ports()

@@ -18,6 +18,7 @@ def whole(snapshot: Snapshot) -> Delta:
         version=snapshot.version,
         full=True,
         trust_domain=snapshot.trust_domain,
+        outbound_traffic_policy=snapshot.outbound_traffic_policy,
         nodes=snapshot.nodes,
         services=snapshot.services,
         workloads=snapshot.workloads,
@@ -36,6 +37,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
     return Delta(
         version=new.version,
         trust_domain=new.trust_domain,
+        outbound_traffic_policy=new.outbound_traffic_policy,
         nodes=nodes,
         services=services,
         workloads=workloads,
@@ -57,6 +59,7 @@ def merge(snapshot: Snapshot, delta: Delta) -> Snapshot:
     return Snapshot(
         version=delta.version,
         trust_domain=delta.trust_domain,
+        outbound_traffic_policy=delta.outbound_traffic_policy,
         nodes=_merged(base.nodes, delta.nodes, delta.removed_nodes, _node),
         services=_merged(base.services, delta.services, delta.removed_services, _service),
         workloads=_merged(base.workloads, delta.workloads, delta.removed_workloads, _workload),

@@ -8,6 +8,7 @@ from functools import cached_property
 from pydantic import Field
 
 from meshlite.model.names import fqdn
+from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Frozen, Port, Workload
 
 
@@ -85,6 +86,7 @@ class Snapshot(Frozen):
 
     version: str = ""
     trust_domain: str = "cluster.local"
+    outbound_traffic_policy: OutboundMode = "ALLOW_ANY"
     nodes: tuple[NodeRecord, ...] = ()
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()

@@ -64,6 +64,8 @@ _LOCALITY = "localities are not supported yet: endpoints are chosen wherever the
 _PASSTHROUGH = "PASSTHROUGH is not supported yet: choose how endpoints are picked"
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
+_BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
+_UNCAPTURED = "listeners without capture are not supported yet: leave it out"
 
 _VS = "VirtualService"
 _DR = "DestinationRule"
@@ -112,7 +114,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
     Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
     Gap(_GW, "servers", "refused", "gateways are not in effect yet", _any),
-    Gap(_SC, "egress", "refused", "sidecars are not in effect yet", _any),
+    Gap(_SC, "ingress", "refused", "ingress listeners are not supported yet"),
+    Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
+    Gap(_SC, "egress[].bind", "refused", _BIND),
+    Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
     Gap(_EF, "configPatches", "refused", "patches are not in effect yet", _any),
     Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
     Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),

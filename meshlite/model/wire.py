@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, RootModel
 
 from meshlite.model.mesh import HostAddress, NodeRecord, Problem, Resource, Service
+from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Frozen, Port, Workload
 from meshlite.model.workload import Health as HealthState
 
@@ -240,6 +241,7 @@ class Delta(Frozen):
     version: str
     full: bool = False
     trust_domain: str = "cluster.local"
+    outbound_traffic_policy: OutboundMode = "ALLOW_ANY"
     nodes: tuple[NodeRecord, ...] = ()
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()

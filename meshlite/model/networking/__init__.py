@@ -17,6 +17,7 @@ from meshlite.model.networking.destination_rule import (
     TrafficPolicy,
     TunnelSettings,
 )
+from meshlite.model.networking.envoy_filter import EnvoyConfigObjectPatch, EnvoyFilter
 from meshlite.model.networking.gateway import Gateway, Server, ServerTLSSettings, TLSCertificate
 from meshlite.model.networking.http_route import (
     Abort,
@@ -49,7 +50,15 @@ from meshlite.model.networking.match import (
     StringMatch,
     TLSMatchAttributes,
 )
+from meshlite.model.networking.proxy_config import ProxyConfig
 from meshlite.model.networking.service_entry import ServiceEntry, ServicePort
+from meshlite.model.networking.sidecar import (
+    IstioEgressListener,
+    IstioIngressListener,
+    OutboundMode,
+    OutboundTrafficPolicy,
+    Sidecar,
+)
 from meshlite.model.networking.virtual_service import RouteDestination, TCPRoute, TLSRoute, VirtualService
 from meshlite.model.networking.workload_entry import WorkloadEntry
 from meshlite.model.networking.workload_group import WorkloadGroup
@@ -65,6 +74,8 @@ __all__ = [
     "Delegate",
     "Destination",
     "DestinationRule",
+    "EnvoyConfigObjectPatch",
+    "EnvoyFilter",
     "Gateway",
     "HTTPBody",
     "HTTPCookie",
@@ -80,13 +91,18 @@ __all__ = [
     "HTTPSettings",
     "HeaderOperations",
     "Headers",
+    "IstioEgressListener",
+    "IstioIngressListener",
     "L4MatchAttributes",
     "LoadBalancerSettings",
     "LocalityLoadBalancerSetting",
+    "OutboundMode",
+    "OutboundTrafficPolicy",
     "OutlierDetection",
     "Percent",
     "PortSelector",
     "PortTrafficPolicy",
+    "ProxyConfig",
     "ProxyProtocol",
     "RegexRewrite",
     "RetryBudget",
@@ -95,6 +111,7 @@ __all__ = [
     "ServerTLSSettings",
     "ServiceEntry",
     "ServicePort",
+    "Sidecar",
     "StringMatch",
     "Subset",
     "TCPRoute",

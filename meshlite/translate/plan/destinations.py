@@ -13,20 +13,29 @@ from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http
 from meshlite.translate.plan.policy import policy
 from meshlite.translate.plan.resources import Report
 from meshlite.translate.plan.rules import Rule, Rules
+from meshlite.translate.plan.scope import Scope, scoped
 
 
 @dataclass(frozen=True)
 class Destinations:
-    """What one group of callers finds: the rule they follow for each service (FQDN), and clusters.
+    """What one group of callers finds: services, the rule it follows for each (FQDN), and clusters.
 
-    `apart`: the services for which they follow another rule than callers of the service's own namespace do.
+    `services`: those it sees; `known`: all, since a route may lead to one that it does not see.
+    `apart`: the services for which it follows another rule than callers of the service's own namespace do.
     Clusters are shared with those, except for these services.
     """
 
     services: Catalog
     caller: Caller
     rules: Mapping[str, Rule | None]
-    apart: frozenset[str] = frozenset()
+    apart: frozenset[str]
+    known: Catalog
+    scope: Scope
+
+    @property
+    def unknown(self) -> str:
+        """The cluster for calls to what the mesh does not know."""
+        return self.cluster(*self.scope.proxy) if self.scope.proxy is not None else self.scope.unknown
 
     def cluster(self, fqdn: str, subset: str, port: int) -> str:
         """The name of a cluster, also of one that does not exist: requests to it get 503."""
@@ -43,7 +52,7 @@ class Destinations:
     def balancer(self, fqdn: str, subset: str, port: int) -> LoadBalancer:
         return self.policy(fqdn, subset, port).balancer
 
-    def known(self, fqdn: str, subset: str) -> bool:
+    def has(self, fqdn: str, subset: str) -> bool:
         rule = self.rules.get(fqdn)
         return not subset or (rule is not None and rule.subset(subset) is not None)
 
@@ -61,14 +70,14 @@ def usual(services: Catalog, rules: Rules) -> Mapping[str, Rule | None]:
 
 
 def destinations(
-    services: Catalog, rules: Rules, usual: Mapping[str, Rule | None], caller: Caller
+    services: Catalog, rules: Rules, usual: Mapping[str, Rule | None], caller: Caller, scope: Scope
 ) -> Destinations:
     followed = {
         service.fqdn: rules.of(service.fqdn, service.namespace, caller)
         for service in services.services.values()
     }
     apart = frozenset(fqdn for fqdn, rule in followed.items() if rule is not usual[fqdn])
-    return Destinations(services, caller, followed, apart)
+    return Destinations(scoped(services, scope), caller, followed, apart, services, scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
 
 _PASSTHROUGH = TcpChain("passthrough", PASSTHROUGH)
 _FENCE = TcpChain("blackhole", BLACK_HOLE)
+_UNKNOWN = {PASSTHROUGH: _PASSTHROUGH, BLACK_HOLE: _FENCE}
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ def outbound(view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> 
     """`table_ports`: ports that have a route table. On others nothing is HTTP."""
     services = view.services
     ports = sorted({*services.by_port, *table_ports})
-    choices = tuple(_port(port, services.on_port(port), view, port in table_ports) for port in ports)
+    unknown = _UNKNOWN.get(view.unknown) or TcpChain("egress", view.unknown)
+    choices = tuple(
+        _port(port, services.on_port(port), view, port in table_ports, unknown.name) for port in ports
+    )
     return Outbound(
         tuple(HttpChain(f"http/{port}", view.caller.table(port)) for port in table_ports),
-        (*_tcp_chains(services, view), _PASSTHROUGH, _FENCE),
-        Chooser(choices, _PASSTHROUGH.name, fenced=fenced, fence=_FENCE.name),
+        tuple(dict.fromkeys((*_tcp_chains(services, view), unknown, _FENCE))),
+        Chooser(choices, unknown.name, fenced=fenced, fence=_FENCE.name),
         silent_ports(services),
     )
 
@@ -62,7 +66,9 @@ def silent_ports(services: Catalog) -> tuple[int, ...]:
     return tuple(sorted((declared | {*SERVER_FIRST}) - detected))
 
 
-def _port(port: int, services: tuple[Callee, ...], view: Destinations, http: bool) -> PortChoice:
+def _port(
+    port: int, services: tuple[Callee, ...], view: Destinations, http: bool, otherwise: str
+) -> PortChoice:
     """By virtual addresses and the replicas' own ones; any other address by what is spoken."""
     declared: dict[str, str] = {}
     detected: dict[str, str] = {}
@@ -76,7 +82,7 @@ def _port(port: int, services: tuple[Callee, ...], view: Destinations, http: boo
                     (declared if known.declared else detected)[address] = chain
     return PortChoice(
         port,
-        _PASSTHROUGH.name,
+        otherwise,
         tuple(sorted(declared.items())),
         f"http/{port}" if http else "",
         tuple(sorted(detected.items())),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from meshlite.model.mesh import Snapshot
-from meshlite.model.networking import DestinationRule, VirtualService
+from meshlite.model.networking import DestinationRule, Sidecar, VirtualService
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
@@ -31,6 +31,8 @@ from meshlite.translate.plan.resources import Applied, Report, of_kind, read, te
 from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Selected, select
 from meshlite.translate.plan.rules import Rules, rules
+from meshlite.translate.plan.scope import Scope, report_overlaid, scope
+from meshlite.translate.plan.scope import selectors as scoping
 from meshlite.translate.plan.tables import table
 
 
@@ -46,7 +48,9 @@ def plan(
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
     views = tuple(
-        memo.of(("view", caller), destinations, mesh.services, mesh.rules, followed, caller)
+        memo.of(
+            ("view", caller), destinations, mesh.services, mesh.rules, followed, caller, mesh.scope(caller)
+        )
         for caller in callers
     )
     fenced = within(node.virtual_network)
@@ -83,7 +87,12 @@ class _Mesh:
     rules: Rules
     virtual_services: tuple[Applied[VirtualService], ...]
     authentication: tuple[Applied[PeerAuthentication], ...]
+    sidecars: tuple[Applied[Sidecar], ...]
+    unknown: str
     selectors: tuple[Selector, ...]
+
+    def scope(self, caller: Caller) -> Scope:
+        return scope(self.sidecars, self.unknown, caller)
 
 
 @dataclass(frozen=True)
@@ -109,22 +118,31 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, report: Report) -> _Me
     applied = of_kind(resources, DestinationRule)
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
     virtual_services = of_kind(resources, VirtualService)
+    sidecars = of_kind(resources, Sidecar)
     report_unused(destination_rules, services, report)
+    tell(report_overlaid(sidecars), report)
     return _Mesh(
         services,
         replicas,
         destination_rules,
         virtual_services,
         of_kind(resources, PeerAuthentication),
-        memo.of("selectors", _selectors, destination_rules, virtual_services),
+        sidecars,
+        snapshot.outbound_traffic_policy,
+        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars),
     )
 
 
-def _selectors(rules: Rules, virtual_services: tuple[Applied[VirtualService], ...]) -> tuple[Selector, ...]:
+def _selectors(
+    rules: Rules,
+    virtual_services: tuple[Applied[VirtualService], ...],
+    sidecars: tuple[Applied[Sidecar], ...],
+) -> tuple[Selector, ...]:
     """All labels that a resource tells callers apart by."""
     selectors = {rule.wanted for rule in rules.every() if rule.wanted}
     blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
+    selectors |= {selector(labels) for labels in scoping(sidecars)}
     return tuple(sorted(selectors))
 
 
@@ -148,7 +166,9 @@ def _seen(
     report: Report,
 ) -> _Seen:
     caller = view.caller
-    selected, told = memo.of(("selected", caller), select, virtual_services, caller, view.services)
+    selected, told = memo.of(
+        ("selected", caller), select, virtual_services, caller, view.services, view.known, view.scope
+    )
     tell(told, report)
     ports = _table_ports(view.services, selected)
     tables = []

@@ -25,6 +25,7 @@ from meshlite.translate.plan.match import match
 from meshlite.translate.plan.resources import Applied, Report, Told, private, visible
 from meshlite.translate.plan.route import Forward, Mirror, Redirect, Respond, Retry, Route, Target
 from meshlite.translate.plan.rules import closeness, fits
+from meshlite.translate.plan.scope import Scope
 
 MESH = "mesh"
 
@@ -62,27 +63,28 @@ class Selected:
 
 
 def select(
-    applied: tuple[Applied[VirtualService], ...], caller: Caller, services: Catalog
+    applied: tuple[Applied[VirtualService], ...], caller: Caller, seen: Catalog, all: Catalog, scope: Scope
 ) -> tuple[Selected, Told]:
     """Who owns each host: private resources first, then public ones; within these the first applied."""
     told: list[tuple[str, str]] = []
-    candidates = [one for one in applied if _for(one, caller)]
+    services = all.services
+    candidates = [one for one in applied if _for(one, caller, services, scope)]
     candidates.sort(key=_rank)
     owners: dict[str, Applied[VirtualService]] = {}
     for one in candidates:
         for written in one.spec.hosts:
-            host = resolve_known(written, one.namespace, services.services)
+            host = resolve_known(written, one.namespace, services)
             owner = owners.setdefault(host, one)
             if owner.key != one.key:
                 reason = f"host {written} already belongs to {owner.key}, which was applied before"
                 told.append((one.key, reason))
     wild = sorted((host for host in owners if host.startswith("*")), key=closeness, reverse=True)
     by_service: dict[str, Applied[VirtualService]] = {}
-    for fqdn in services.services:
+    for fqdn in seen.services:
         closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
         if closest is not None:
             by_service[fqdn] = owners[closest]
-    return Selected(by_service, tuple(_strangers(owners, by_service, services))), tuple(told)
+    return Selected(by_service, tuple(_strangers(owners, by_service, all))), tuple(told)
 
 
 def _strangers(
@@ -106,10 +108,16 @@ def _reaches(host: str, services: Mapping[str, Callee]) -> bool:
     return host == "*" or any(fits(host, fqdn) for fqdn in services)
 
 
-def _for(one: Applied[VirtualService], caller: Caller) -> bool:
+def _for(one: Applied[VirtualService], caller: Caller, services: Mapping[str, Callee], scope: Scope) -> bool:
     bound = not one.spec.gateways or MESH in one.spec.gateways
     bound = bound or any(MESH in match.gateways for route in one.spec.http for match in route.match)
-    return bound and visible(one.spec.export_to, one.namespace, caller.namespace)
+    if not (bound and visible(one.spec.export_to, one.namespace, caller.namespace)):
+        return False
+    if scope.whole:
+        return True
+    return scope.sees(
+        one.namespace, tuple(resolve_known(host, one.namespace, services) for host in one.spec.hosts)
+    )
 
 
 def _rank(one: Applied[VirtualService]) -> int:
@@ -242,7 +250,7 @@ def _cluster(owner: Applied[VirtualService], destination: Destination, context: 
         context.report(owner.key, f"host {destination.host} is not in the mesh: requests to it get 503")
     elif service.ports and port not in service.ports:
         context.report(owner.key, f"host {destination.host} has no port {port}: requests to it get 503")
-    elif not context.destinations.known(host, destination.subset):
+    elif not context.destinations.has(host, destination.subset):
         reason = f"no DestinationRule gives host {destination.host} the subset {destination.subset}"
         context.report(owner.key, f"{reason}: requests to it get 503")
     return context.destinations.cluster(host, destination.subset, port)

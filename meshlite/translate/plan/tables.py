@@ -27,6 +27,7 @@ from meshlite.translate.plan.route import (
 )
 from meshlite.translate.plan.routing import Context, Selected, default_route, routes
 from meshlite.translate.plan.rules import Rule
+from meshlite.translate.plan.scope import Scope
 
 
 def table(
@@ -35,8 +36,8 @@ def table(
     """All virtual hosts of a port, and what is wrong with resources. The last host takes requests that name
     no known one.
 
-    Such a request goes where the client dialled: to a service known by its address, through to the original
-    destination otherwise; but not to a `fenced` address, which only services have.
+    Such a request goes where the client dialled: to a service known by its address, and otherwise where the
+    scope says; but not to a `fenced` address, which only services have.
     """
     found = _Found(memo, view, port)
     names = _Names()
@@ -51,7 +52,8 @@ def table(
         for service, routes in routed
         for route in memo.of(("dialled", service.fqdn), _dialled, routes, service.addresses(port))
     )
-    rest = VirtualHost("allow_any", ("*",), (*dialled, _fence(fenced), _PASSTHROUGH))
+    name, unknown = _unknown(view.unknown, fenced)
+    rest = VirtualHost(name, ("*",), (*dialled, *unknown))
     whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
     return RouteTable(view.caller.table(port), whole), tuple(found.told)
 
@@ -104,8 +106,8 @@ class _Found:
         self, name: Hashable, service: Callee | None, owner: Applied[VirtualService] | None
     ) -> tuple[tuple[Route, ...], Told]:
         view = self.view
-        known, rules = Looked(view.services.services), Looked(view.rules)
-        inputs = (service, owner, view.caller, self.port, known, rules, view.apart)
+        known, rules = Looked(view.known.services), Looked(view.rules)
+        inputs = (service, owner, view.caller, self.port, known, rules, view.apart, view.scope)
         return self.memo.of(name, _routes, *inputs)
 
 
@@ -117,11 +119,12 @@ def _routes(
     services: Mapping[str, Callee],
     rules: Mapping[str, Rule | None],
     apart: frozenset[str],
+    scope: Scope,
 ) -> tuple[tuple[Route, ...], Told]:
     """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
     told: list[tuple[str, str]] = []
     known = Catalog(services)
-    view = Destinations(known, caller, rules, apart)
+    view = Destinations(known, caller, rules, apart, known, scope)
     context = Context(caller, port, known, view, lambda resource, reason: told.append((resource, reason)))
     made = routes(owner, context) if owner is not None else ()
     if not made and service is not None:
@@ -167,4 +170,9 @@ def _fence(fenced: Text) -> Route:
     return Route(Match(destination=fenced), Forward((Target(BLACK_HOLE),)), name="block_all")
 
 
-_PASSTHROUGH = Route(Match(), Forward((Target(PASSTHROUGH),)), name="allow_any")
+def _unknown(cluster: str, fenced: Text) -> tuple[str, tuple[Route, ...]]:
+    """What becomes of requests to what the mesh does not know, under Istio's name for it."""
+    if cluster == BLACK_HOLE:
+        return "block_all", (Route(Match(), Respond(HTTPStatus.BAD_GATEWAY), name="block_all"),)
+    passed = Route(Match(), Forward((Target(cluster),)), name="allow_any")
+    return "allow_any", (passed,) if cluster != PASSTHROUGH else (_fence(fenced), passed)
