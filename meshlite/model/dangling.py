@@ -56,11 +56,12 @@ def _faults(resource: Resource, known_hosts: Collection[str], known_subsets: Sub
         spec = parse(resource, VirtualService)
         for place, host in enumerate(spec.hosts):
             yield from _subject(host, resource.namespace, known_hosts, ("spec", "hosts", place))
-        for at, target in _destinations(spec):
+        for at, target in destinations(spec):
             yield from _destination(target, resource.namespace, known_hosts, known_subsets, at)
 
 
-def _destinations(spec: VirtualService) -> Iterator[tuple[Path, Destination]]:
+def destinations(spec: VirtualService) -> Iterator[tuple[Path, Destination]]:
+    """Everything that a VirtualService sends to, mirrors included, and where it says so."""
     for place, rule in enumerate(spec.http):
         at: Path = ("spec", "http", place)
         for number, part in enumerate(rule.route):

@@ -58,7 +58,7 @@ def read(text: str, file: str = "-", namespace: str = "default") -> Reading:
         if isinstance(item, Malformed):
             found.append(_malformed(item, file))
         elif item.value is not None:
-            for part in _objects(item):
+            for part in objects(item):
                 found += _document(part, file, namespace)
     return Reading(
         tuple(item for item in found if isinstance(item, Document)),
@@ -71,7 +71,7 @@ def _malformed(item: Malformed, file: str) -> Rejection:
     return Rejection(resource="", where=f"{file}:{item.line}", reason=f"column {item.column}: {item.reason}")
 
 
-def _objects(item: Located) -> Iterator[Located]:
+def objects(item: Located) -> Iterator[Located]:
     """The document itself, or what a List holds."""
     value = item.value
     if not (
@@ -84,7 +84,7 @@ def _objects(item: Located) -> Iterator[Located]:
         if len(path) > 1 and path[0] == "items":
             lines.setdefault(path[1], {})[path[2:]] = line
     for place, part in enumerate(value["items"]):
-        yield from _objects(Located(part, lines[place][()], lines[place]))
+        yield from objects(Located(part, lines[place][()], lines[place]))
 
 
 def _line(item: Located, path: Path) -> int:

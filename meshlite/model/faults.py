@@ -18,11 +18,15 @@ from meshlite.model.wire import Document, Rejection
 
 @dataclass(frozen=True)
 class Fault:
-    """`path`: the field, by its JSON names. A `warning` does not keep the resource from being applied."""
+    """`path`: the field, by its JSON names. A `warning` does not keep the resource from being applied.
+
+    `code` is that of Istio's analysis, where it has one of its own for this.
+    """
 
     path: Path
     reason: str
     warning: bool = False
+    code: str = ""
 
 
 def field(path: Path) -> str:

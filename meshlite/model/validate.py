@@ -51,10 +51,17 @@ def faults(resource: Resource, to_apply: bool = False) -> Iterator[Fault]:
         return
     found = list(verdict(kind, resource))
     yield from found
-    if kind.spec and not any(not fault.warning for fault in found):
-        if not kind.enforced:
-            yield Fault(("kind",), _WITHOUT_EFFECT.format(kind.name), warning=not to_apply)
-        yield from gaps(kind.name, kind.spec.model_validate(resource.spec))
+    if all(fault.warning for fault in found):
+        yield from lacking(kind, resource, to_apply)
+
+
+def lacking(kind: Kind, resource: Resource, to_apply: bool = False) -> Iterator[Fault]:
+    """What a resource that is good for Istio asks of this version in vain."""
+    if kind.spec is None:
+        return
+    if not kind.enforced:
+        yield Fault(("kind",), _WITHOUT_EFFECT.format(kind.name), warning=not to_apply)
+    yield from gaps(kind.name, kind.spec.model_validate(resource.spec))
 
 
 def verdict(kind: Kind, resource: Resource) -> Iterator[Fault]:

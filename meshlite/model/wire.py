@@ -304,6 +304,30 @@ class Resources(Frozen):
     resources: tuple[Resource, ...]
 
 
+class AnalysisMessage(Frozen):
+    """What analysis says of one resource. `code` and `name` are Istio's, MESH… our own."""
+
+    code: str
+    name: str
+    level: Literal["Error", "Warning", "Info"]
+    resource: str = Field(description="Resource.key")
+    where: str = Field(default="", description="file:line, where the resource came from a file")
+    field: str = Field(default="", description="a path in the resource")
+    message: str
+
+
+class AnalysisRequest(Frozen):
+    """POST /v1/analysis: what would be wrong, were the documents applied."""
+
+    documents: tuple[Document, ...]
+
+
+class Analysis(Frozen):
+    """GET /v1/analysis, POST /v1/analysis: errors first."""
+
+    messages: tuple[AnalysisMessage, ...]
+
+
 Action = Literal["created", "configured", "deleted"]
 
 

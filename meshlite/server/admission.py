@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from meshlite.model import external
+from meshlite.model.analysis.analyze import conflicts
+from meshlite.model.analysis.stage import of_mesh
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
 from meshlite.model.names import canonical_namespace
@@ -41,7 +43,20 @@ def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ..
         rejections += rejected
     if not rejections and not request.allow_missing_hosts:
         rejections += _dangling(documents, snapshot)
+    if not rejections:
+        admitted = _warned(admitted, documents, snapshot)
     return tuple(admitted), tuple(rejections)
+
+
+def _warned(
+    admitted: Sequence[Admitted], documents: Sequence[Document], snapshot: Snapshot
+) -> list[Admitted]:
+    """With a warning where another resource has the same thing: the first applied wins, silently else."""
+    told: dict[str, list[str]] = {}
+    for message in conflicts(of_mesh(snapshot, documents)):
+        place = ": ".join(part for part in (message.where, message.field) if part)
+        told.setdefault(message.resource, []).append(f"{place}: {message.message} ({message.code})")
+    return [Admitted(one.resource, (*one.warnings, *told.get(one.resource.key, ()))) for one in admitted]
 
 
 def _canonical(document: Document) -> Document:

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from meshlite import __version__
 from meshlite.model import wire
+from meshlite.model.analysis.analyze import analyze
+from meshlite.model.analysis.stage import of_mesh
 from meshlite.model.mesh import NodeRecord, Resource, Snapshot
 from meshlite.model.names import canonical_namespace
 from meshlite.server.call import Call, Parts, Reply
@@ -148,6 +150,20 @@ async def apply(call: Call) -> Reply:
         raise Refusal(HTTPStatus.BAD_REQUEST, reason, "send *, and the generation in each document")
     answer = await call.parts.resources.apply(call.body, call.caller.name, guarded=match == "*")
     return Reply(answer, HTTPStatus.UNPROCESSABLE_ENTITY if answer.rejected else HTTPStatus.OK)
+
+
+async def analysis(call: Call) -> wire.Analysis:
+    return await _analysed(call, ())
+
+
+async def analyze_documents(call: Call) -> wire.Analysis:
+    return await _analysed(call, call.body.documents)
+
+
+async def _analysed(call: Call, documents: tuple[wire.Document, ...]) -> wire.Analysis:
+    """In a thread: a large mesh takes a while."""
+    scene = of_mesh(call.parts.registry.snapshots.value, documents)
+    return wire.Analysis(messages=await asyncio.to_thread(analyze, scene))
 
 
 async def resource(call: Call) -> Reply:

@@ -85,6 +85,14 @@ ROUTES: tuple[Route, ...] = (
         headers={"If-Match": "`*`: each document's generation must be the stored one, 0 for none; else 409"},
         limit=8 * MIB,
     ),
+    Route(
+        "GET", "/v1/analysis", handlers.analysis, _LOOK, "Istio's analysis of the mesh", answer=wire.Analysis
+    ),
+    Route(
+        "POST", "/v1/analysis", handlers.analyze_documents, _LOOK,
+        "The same, as if the documents were applied", body=wire.AnalysisRequest, answer=wire.Analysis,
+        limit=8 * MIB,
+    ),
     Route("GET", _RESOURCE, handlers.resource, _READ, "A stored resource", answer=Resource),
     Route(
         "DELETE", _RESOURCE, handlers.delete, _WRITE, "Delete a resource",

@@ -63,10 +63,10 @@ def apply(
     JSON: {"applied": [{"key", "action": created|configured|unchanged, "generation", "warnings"}]}
     """
     server = server_of(settings_of(ctx))
-    texts = list(_texts(sources))
-    reading = _read(texts, namespace)
+    given = list(texts(sources))
+    reading = read_texts(given, namespace)
     if _unnamed(reading):
-        reading = _read(texts, only_project(server))
+        reading = read_texts(given, only_project(server))
     _refuse([*reading.rejections, *_invalid(reading, to_apply=True)])
     body = {
         "documents": [document.model_dump(mode="json") for document in reading.documents],
@@ -130,7 +130,7 @@ def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
     JSON: {"valid": bool, "resources": [key], "warnings": [text],
            "rejected": [{"resource", "where", "field", "reason"}]}
     """
-    reading = _read(list(_texts(sources)), namespace or "default")
+    reading = read_texts(list(texts(sources)), namespace or "default")
     rejected = [*reading.rejections, *_invalid(reading)]
     warnings = [*reading.warnings, *_warnings(reading)]
     value = {
@@ -161,7 +161,7 @@ def only_project(server: Client) -> str:
     )
 
 
-def _texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
+def texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(text, name for messages) of every source; folders give their YAML files in order of name."""
     for source in sources:
         if source == "-":
@@ -193,10 +193,10 @@ def _text(stream: BinaryIO, name: str) -> str:
         raise Failure(f"{name} is not text", why=str(error)) from error
 
 
-def _read(texts: Iterable[tuple[str, str]], namespace: str) -> Reading:
+def read_texts(given: Iterable[tuple[str, str]], namespace: str) -> Reading:
     from meshlite.model.documents import Reading, read
 
-    readings = [read(text, file, namespace) for text, file in texts]
+    readings = [read(text, file, namespace) for text, file in given]
     return Reading(
         tuple(document for reading in readings for document in reading.documents),
         tuple(rejection for reading in readings for rejection in reading.rejections),
@@ -248,10 +248,10 @@ def _targets(
         if known is None:
             raise no_kind(kind)
         return [f"{known.name}/{namespace or only_project(server)}/{name}"]
-    texts = list(_texts(sources))
-    reading = _read(texts, namespace)
+    given = list(texts(sources))
+    reading = read_texts(given, namespace)
     if _unnamed(reading):
-        reading = _read(texts, only_project(server))
+        reading = read_texts(given, only_project(server))
     _refuse(list(reading.rejections), "nothing was deleted")
     return [document.resource.key for document in reversed(reading.documents)]
 

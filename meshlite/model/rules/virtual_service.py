@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from meshlite.model.faults import Fault, field
+from meshlite.model.faults import Fault
 from meshlite.model.located import Path
 from meshlite.model.mesh import Resource
-from meshlite.model.message import Message
-from meshlite.model.networking.http_route import HTTPRoute
-from meshlite.model.networking.match import HTTPMatchRequest, L4MatchAttributes, TLSMatchAttributes
+from meshlite.model.networking.match import L4MatchAttributes, TLSMatchAttributes
 from meshlite.model.networking.virtual_service import TCPRoute, TLSRoute, VirtualService
 from meshlite.model.rules import forms
 from meshlite.model.rules.destination import weighted
 from meshlite.model.rules.http_route import http_route
 from meshlite.model.rules.labels import labels
+from meshlite.model.rules.unreachable import unreachable
 
 _SPEC: Path = ("spec",)
 
@@ -36,7 +35,7 @@ def virtual_service(spec: VirtualService, resource: Resource) -> Iterator[Fault]
     if reason := forms.export_to(spec.export_to, resource.namespace):
         yield Fault((*_SPEC, "exportTo"), reason)
     for name, rules in (("http", spec.http), ("tls", spec.tls), ("tcp", spec.tcp)):
-        yield from _unreachable(rules, (*_SPEC, name))
+        yield from unreachable(rules, (*_SPEC, name))
 
 
 def _hosts(spec: VirtualService, for_mesh: bool) -> Iterator[Fault]:
@@ -120,28 +119,3 @@ def _l4_match(match: TLSMatchAttributes | L4MatchAttributes, at: Path) -> Iterat
     for place, name in enumerate(match.gateways):
         if reason := forms.gateway(name):
             yield Fault((*at, "gateways", place), reason)
-
-
-def _unreachable(rules: Sequence[HTTPRoute | TLSRoute | TCPRoute], at: Path) -> Iterator[Fault]:
-    """Rules behind one that takes everything, and matches that stand twice."""
-    open_rule: int | None = None
-    seen: dict[str, Path] = {}
-    for place, rule in enumerate(rules):
-        if open_rule is not None:
-            reason = f"is never reached: {field((*at, open_rule))} has no match and takes everything"
-            yield Fault((*at, place), reason, warning=True)
-        for number, match in enumerate(rule.match):
-            here = (*at, place, "match", number)
-            written = _written(match)
-            if written in seen:
-                yield Fault(here, f"has no effect: it repeats {field(seen[written])}", warning=True)
-            seen.setdefault(written, here)
-        if not rule.match and open_rule is None:
-            open_rule = place
-
-
-def _written(match: Message) -> str:
-    """What a match says, whatever its name."""
-    return match.model_copy(
-        update={"name": ""} if isinstance(match, HTTPMatchRequest) else {}
-    ).model_dump_json()

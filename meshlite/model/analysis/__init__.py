@@ -1,0 +1,1 @@
+"""What is wrong with resources together, and with what they refer to: Istio's analysis. Pure."""
