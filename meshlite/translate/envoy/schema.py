@@ -18,6 +18,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from meshlite.translate.envoy.filling import Filler
+
 PREFIX = "type.googleapis.com/"
 
 CLUSTER = PREFIX + "envoy.config.cluster.v3.Cluster"
@@ -48,7 +50,18 @@ def parse(name: str, fields: Mapping[str, Any]) -> Message:
 
     Raises json_format.ParseError, with the path, for what is not in Envoy's schema.
     """
-    return json_format.ParseDict(dict(fields), message(name)(), descriptor_pool=pool())
+    found = message(name)()
+    try:
+        _filler().fill(found, fields)
+    except (json_format.ParseError, ValueError):
+        # It says where in the whole the mistake is.
+        return json_format.ParseDict(dict(fields), message(name)(), descriptor_pool=pool())
+    return found
+
+
+@functools.cache
+def _filler() -> Filler:
+    return Filler(pool(), encode)
 
 
 def encode(name: str, fields: Mapping[str, Any]) -> bytes:
