@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -128,11 +129,15 @@ GAPS: tuple[Gap, ...] = (
 
 def gaps(kind: str, spec: Message) -> Iterator[Fault]:
     """What `spec` sets that this version does not do, below `spec`."""
-    rows = [gap for gap in GAPS if gap.kind == kind]
     for pattern, path, value in _set_fields(spec, "", ("spec",)):
-        for gap in rows:
-            if matches(gap, pattern) and gap.when(value):
+        for gap in _rows(kind, pattern):
+            if gap.when(value):
                 yield Fault(path, gap.sentence, warning=gap.status == "warned")
+
+
+@lru_cache(maxsize=4096)
+def _rows(kind: str, pattern: str) -> tuple[Gap, ...]:
+    return tuple(gap for gap in GAPS if gap.kind == kind and matches(gap, pattern))
 
 
 def matches(gap: Gap, pattern: str) -> bool:

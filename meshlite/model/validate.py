@@ -45,36 +45,46 @@ def validate(document: Document, to_apply: bool = False) -> Verdict:
 
 def faults(resource: Resource, to_apply: bool = False) -> Iterator[Fault]:
     """Istio's verdict first; if there is none, what this version lacks."""
+    return iter(read(resource, to_apply)[1])
+
+
+def read(resource: Resource, to_apply: bool = False) -> tuple[Message | None, tuple[Fault, ...]]:
+    """The typed spec, None where it cannot be read, and its `faults`."""
     kind = named(resource.api_version, resource.kind)
     if not isinstance(kind, Kind):
-        yield Fault(("kind",), kind)
-        return
-    found = list(verdict(kind, resource))
-    yield from found
-    if all(fault.warning for fault in found):
-        yield from lacking(kind, resource, to_apply)
+        return None, (Fault(("kind",), kind),)
+    spec, found = _judged(kind, resource)
+    if spec is not None and all(fault.warning for fault in found):
+        found += _lacking(kind, spec, to_apply)
+    return spec, tuple(found)
 
 
 def lacking(kind: Kind, resource: Resource, to_apply: bool = False) -> Iterator[Fault]:
     """What a resource that is good for Istio asks of this version in vain."""
-    if kind.spec is None:
-        return
+    if kind.spec is not None:
+        yield from _lacking(kind, kind.spec.model_validate(resource.spec), to_apply)
+
+
+def _lacking(kind: Kind, spec: Message, to_apply: bool) -> Iterator[Fault]:
     if not kind.enforced:
         yield Fault(("kind",), _WITHOUT_EFFECT.format(kind.name), warning=not to_apply)
-    yield from gaps(kind.name, kind.spec.model_validate(resource.spec))
+    yield from gaps(kind.name, spec)
 
 
 def verdict(kind: Kind, resource: Resource) -> Iterator[Fault]:
     """What Istio itself would say about the resource."""
-    yield from metadata(resource)
-    if kind.spec is None or kind.rules is None:
-        return
+    return iter(_judged(kind, resource)[1])
+
+
+def _judged(kind: Kind, resource: Resource) -> tuple[Message | None, list[Fault]]:
+    found = list(metadata(resource))
+    if kind.spec is None:
+        return None, found
     try:
         spec = kind.spec.model_validate(resource.spec)
     except ValidationError as error:
-        yield from faults_of(error, kind.spec, ("spec",))
-        return
-    yield from kind.rules(spec, resource)
+        return None, [*found, *faults_of(error, kind.spec, ("spec",))]
+    return spec, [*found, *(kind.rules(spec, resource) if kind.rules is not None else ())]
 
 
 def parse(resource: Resource, model: type[Spec]) -> Spec:

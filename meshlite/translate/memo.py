@@ -118,7 +118,9 @@ def _settled(kept: Kept | None, value: Any) -> Any:
 
 
 def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
-    return len(before) == len(now) and all(map(_equal, before, now))
+    if len(before) != len(now):
+        return False
+    return all(one is other or _equal(one, other) for one, other in zip(before, now, strict=True))
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from meshlite.model.faults import field
-from meshlite.model.kinds import KINDS
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
-from meshlite.model.validate import faults, parse
+from meshlite.model.validate import read as read_spec
 from meshlite.translate.memo import Memo
-
-_SPECS = {kind.name: kind.spec for kind in KINDS if kind.spec is not None}
 
 T = TypeVar("T", bound=Message)
 
@@ -65,10 +62,11 @@ def read(memo: Memo, resources: tuple[Resource, ...]) -> tuple[Read, Told]:
 
 def _applied(resource: Resource) -> Applied[Message] | str:
     """The typed spec, or what is wrong. Resources are judged when stored, but maybe by an older version."""
-    fault = next((fault for fault in faults(resource) if not fault.warning), None)
+    spec, faults = read_spec(resource)
+    fault = next((fault for fault in faults if not fault.warning), None)
     if fault is not None:
         return f"{field(fault.path)} {fault.reason}"
-    return Applied(resource, parse(resource, _SPECS[resource.kind]))
+    return Applied(resource, spec) if spec is not None else "it cannot be read"
 
 
 def of_kind(resources: Read, spec: type[T]) -> tuple[Applied[T], ...]:

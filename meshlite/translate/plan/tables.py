@@ -43,15 +43,11 @@ def table(
     names = _Names()
     services = view.services.on_port(port)
     callable = tuple(service for service in services if service.ports[port].http != "none")
-    routed = [(service, found.routes(service, selected)) for service in callable]
-    hosts = [found.host(service, names, routes) for service, routes in routed]
+    served = [(service.fqdn, found.served(service, selected)) for service in callable]
+    hosts = [found.host(fqdn, names.take(one.domains), one.routes) for fqdn, one in served]
     hosts += [host for service in callable for host in _replicas(service, found, names)]
     hosts += _strangers(found, selected, names)
-    dialled = (
-        route
-        for service, routes in routed
-        for route in memo.of(("dialled", service.fqdn), _dialled, routes, service.addresses(port))
-    )
+    dialled = (route for _, one in served for route in one.dialled)
     name, unknown = _unknown(view.unknown, fenced)
     rest = VirtualHost(name, ("*",), (*dialled, *unknown))
     whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
@@ -73,6 +69,17 @@ class _Names:
         return free
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What callers find at a service: its names, what is done with requests that name it, and with those that
+    only dial its address; and what is wrong with resources."""
+
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+    dialled: tuple[Route, ...]
+    told: Told
+
+
 @dataclass(frozen=True)
 class _Found:
     """What callers find on one port, remembered by service; `told`: what is wrong with resources."""
@@ -82,36 +89,25 @@ class _Found:
     port: int
     told: list[tuple[str, str]] = field(default_factory=list)
 
-    def routes(self, service: Callee, selected: Selected) -> tuple[Route, ...]:
-        owner = selected.by_service.get(service.fqdn)
-        made, told = self._made(("routes", service.fqdn), service, owner)
-        self.told.extend(told)
-        return made
+    def served(self, service: Callee, selected: Selected) -> _Served:
+        return self._made(("service", service.fqdn), service, selected.by_service.get(service.fqdn))
 
     def stranger(self, host: str, owner: Applied[VirtualService]) -> tuple[Route, ...]:
-        made, told = self._made(("stranger", host), None, owner)
-        self.told.extend(told)
-        return made
+        return self._made(("stranger", host), None, owner).routes
 
-    def host(self, service: Callee, names: _Names, routes: tuple[Route, ...]) -> VirtualHost:
-        near = service.namespace == self.view.caller.namespace
-        domains = names.take(self.memo.of(("domains", service.fqdn), _domains, service, near))
-        return self.kept(service.fqdn, domains, routes)
+    def host(self, name: str, domains: tuple[str, ...], routes: tuple[Route, ...]) -> VirtualHost:
+        return self.memo.of(("host", name), VirtualHost, f"{name}:{self.port}", domains, routes)
 
-    def kept(self, name: str, domains: tuple[str, ...], routes: tuple[Route, ...]) -> VirtualHost:
-        name = f"{name}:{self.port}"
-        return self.memo.of(("host", name), VirtualHost, name, domains, routes)
-
-    def _made(
-        self, name: Hashable, service: Callee | None, owner: Applied[VirtualService] | None
-    ) -> tuple[tuple[Route, ...], Told]:
+    def _made(self, name: Hashable, service: Callee | None, owner: Applied[VirtualService] | None) -> _Served:
         view = self.view
         known, rules = Looked(view.known.services), Looked(view.rules)
         inputs = (service, owner, view.caller, self.port, known, rules, view.apart, view.scope)
-        return self.memo.of(name, _routes, *inputs)
+        made = self.memo.of(name, _served, *inputs)
+        self.told.extend(made.told)
+        return made
 
 
-def _routes(
+def _served(
     service: Callee | None,
     owner: Applied[VirtualService] | None,
     caller: Caller,
@@ -120,16 +116,18 @@ def _routes(
     rules: Mapping[str, Rule | None],
     apart: frozenset[str],
     scope: Scope,
-) -> tuple[tuple[Route, ...], Told]:
+) -> _Served:
     """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
     told: list[tuple[str, str]] = []
     known = Catalog(services)
     view = Destinations(known, caller, rules, apart, known, scope)
     context = Context(caller, port, known, view, lambda resource, reason: told.append((resource, reason)))
     made = routes(owner, context) if owner is not None else ()
-    if not made and service is not None:
-        made = (default_route(service, context),)
-    return made, tuple(told)
+    if service is None:
+        return _Served((), made, (), tuple(told))
+    made = made or (default_route(service, context),)
+    domains = _domains(service, service.namespace == caller.namespace)
+    return _Served(domains, made, _dialled(made, one_of(service.addresses(port))), tuple(told))
 
 
 def _domains(service: Callee, near: bool) -> tuple[str, ...]:
@@ -144,7 +142,7 @@ def _replicas(service: Callee, found: _Found, names: _Names) -> Iterator[Virtual
         cluster = found.view.cluster(service.fqdn, replica.subset, found.port)
         route = Route(Match(), Forward((Target(cluster),)), name="default")
         domains = tuple(f"[{one}]" if ":" in one else one for one in replica.addresses)
-        yield found.kept(domains[0], names.take(_once(domains)), (route,))
+        yield found.host(domains[0], names.take(_once(domains)), (route,))
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
@@ -154,12 +152,11 @@ def _once(names: Iterable[str]) -> tuple[str, ...]:
 def _strangers(found: _Found, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
     for stranger in selected.strangers:
         if found.port in stranger.ports and (made := found.stranger(stranger.host, stranger.owner)):
-            yield found.kept(stranger.host, names.take((stranger.host,)), made)
+            yield found.host(stranger.host, names.take((stranger.host,)), made)
 
 
-def _dialled(routes: tuple[Route, ...], addresses: tuple[str, ...]) -> tuple[Route, ...]:
+def _dialled(routes: tuple[Route, ...], address: Text) -> tuple[Route, ...]:
     """The routes of a service for requests to its address; what they do not take, nothing else may take."""
-    address = one_of(addresses)
     made = [replace(route, match=replace(route.match, destination=address)) for route in routes]
     if not routes[-1].match.everything:
         made.append(Route(Match(destination=address), Respond(HTTPStatus.NOT_FOUND)))
