@@ -21,6 +21,7 @@ from meshlite.translate.plan.cluster import (
     Keepalive,
     LoadBalancer,
     Outliers,
+    Policy,
     Pool,
     Warmup,
 )
@@ -38,24 +39,30 @@ _POLICIES = {
 }
 
 
-def cluster(cluster: Cluster) -> dict[str, Any]:
-    policy = cluster.policy
+def own(cluster: Cluster) -> dict[str, Any]:
+    """What of a cluster is its own: `usage` is the rest."""
     istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
-    panic = policy.outliers.panic_percent if policy.outliers is not None else 0
     return {
         "name": cluster.name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
+        "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
+    }
+
+
+def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
+    """What of a cluster it has in common with all that are used alike."""
+    panic = policy.outliers.panic_percent if policy.outliers is not None else 0
+    return {
         "connect_timeout": duration(policy.pool.connect_timeout),
-        "upstream_bind_config": {"socket_options": _marked(cluster.mark)},
+        "upstream_bind_config": {"socket_options": _marked(mark)},
         "common_lb_config": {"healthy_panic_threshold": {"value": panic}},
         "circuit_breakers": {"thresholds": [_thresholds(policy.pool)]},
-        "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
         **_balancer(policy.balancer),
         **only(
             outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
             upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
-            typed_extension_protocol_options=_protocol_options(cluster),
+            typed_extension_protocol_options=_protocol_options(http, policy),
         ),
     }
 
@@ -186,24 +193,24 @@ def _keepalive(keepalive: Keepalive) -> dict[str, Any]:
     return {"tcp_keepalive": fields}
 
 
-def _protocol_options(cluster: Cluster) -> dict[str, Any]:
+def _protocol_options(http: Http, policy: Policy) -> dict[str, Any]:
     """Nothing for plain HTTP/1.1, which is what Envoy speaks unless told otherwise."""
-    if cluster.http == "none":
+    if http == "none":
         return {}
-    pool = cluster.policy.pool
+    pool = policy.pool
     common = only(
         idle_timeout=duration(pool.http_idle) if pool.http_idle is not None else None,
         max_connection_duration=duration(pool.lifetime) if pool.lifetime is not None else None,
         max_requests_per_connection=pool.requests_per_connection,
     )
-    codes = cluster.policy.outliers.codes if cluster.policy.outliers is not None else ()
+    codes = policy.outliers.codes if policy.outliers is not None else ()
     fields = only(
         common_http_protocol_options=common,
         outlier_detection={"error_matcher": _error_matcher(codes)} if codes else None,
     )
-    if cluster.http == "http1" and not fields:
+    if http == "http1" and not fields:
         return {}
-    return {_OPTIONS: typed(_OPTIONS, _codec(cluster.http, pool) | fields)}
+    return {_OPTIONS: typed(_OPTIONS, _codec(http, pool) | fields)}
 
 
 def _codec(http: Http, pool: Pool) -> dict[str, Any]:

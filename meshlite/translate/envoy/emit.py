@@ -6,19 +6,21 @@ A part is remembered by the identity of what it is made of: the plan keeps what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from meshlite.translate.envoy import cluster, listener, route, schema
 from meshlite.translate.envoy.chooser import chooser
 from meshlite.translate.memo import Memo
-from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet
+from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, Policy
 from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
-from meshlite.translate.plan.route import Route, RouteTable, VirtualHost
+from meshlite.translate.plan.route import Match, Route, RouteTable, VirtualHost
 from meshlite.translate.translation import Encoded
 
 _CHAIN = "envoy.config.listener.v3.FilterChain"
 _HOST = "envoy.config.route.v3.VirtualHost"
 _ROUTE = "envoy.config.route.v3.Route"
+_ANY = Match()
 
 Resources = Mapping[str, Encoded]
 """Serialized resources of one type by name."""
@@ -37,7 +39,7 @@ def emit(memo: Memo, plan: NodePlan) -> Mapping[str, Resources]:
 def _clusters(memo: Memo, clusters: tuple[Cluster, ...], mark: int) -> Resources:
     own = {name: memo.of(name, _original, name, source, mark) for name, source in cluster.ORIGINAL.items()}
     own[BLACK_HOLE] = memo.of(BLACK_HOLE, _black_hole)
-    return _sorted(own | {one.name: memo.of(one.name, _cluster, one) for one in clusters})
+    return _sorted(own | {one.name: memo.within(one.name, _cluster, one) for one in clusters})
 
 
 def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Resources:
@@ -70,8 +72,13 @@ def _black_hole() -> Encoded:
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.black_hole()))
 
 
-def _cluster(one: Cluster) -> Encoded:
-    return Encoded.of(schema.encode(schema.CLUSTER, cluster.cluster(one)))
+def _cluster(memo: Memo, one: Cluster) -> Encoded:
+    usage = memo.once(_usage, one.http, one.policy, one.mark)
+    return Encoded.of(schema.encode(schema.CLUSTER, cluster.own(one)) + usage)
+
+
+def _usage(http: Http, policy: Policy, mark: int) -> bytes:
+    return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark))
 
 
 def _endpoint_set(set: EndpointSet) -> Encoded:
@@ -91,12 +98,17 @@ def _host(memo: Memo, host: VirtualHost) -> bytes:
 
 
 def _route(memo: Memo, one: Route) -> bytes:
-    """Callers' tables have many a route in common."""
-    return memo.once(_encoded_route, one)
+    """As a field of its host. Callers have routes in common, and those for names and addresses do alike."""
+    match = memo.once(_route_match, one.match)
+    return schema.embedded(_HOST, "routes", match + memo.once(_unmatched, replace(one, match=_ANY)))
 
 
-def _encoded_route(one: Route) -> bytes:
-    return schema.embedded(_HOST, "routes", schema.encode(_ROUTE, route.route(one)))
+def _route_match(match: Match) -> bytes:
+    return schema.encode(_ROUTE, route.route_match(match))
+
+
+def _unmatched(one: Route) -> bytes:
+    return schema.encode(_ROUTE, route.route(one))
 
 
 def _listener(memo: Memo, entrance: Entrance, http: tuple[HttpChain, ...], shared: bytes) -> Encoded:

@@ -67,6 +67,7 @@ def host_head(name: str, domains: tuple[str, ...]) -> dict[str, Any]:
 
 
 def route(route: Route) -> dict[str, Any]:
+    """A route without its match."""
     fields = only(
         name=route.name,
         stat_prefix=route.stat_prefix,
@@ -80,7 +81,11 @@ def route(route: Route) -> dict[str, Any]:
             action = {"redirect": _redirect(route.action)}
         case Respond():
             action = {"direct_response": _respond(route.action)}
-    return {"match": _match(route.match), **fields, **_headers(route.headers), **action}
+    return {**fields, **_headers(route.headers), **action}
+
+
+def route_match(match: Match) -> dict[str, Any]:
+    return {"match": _match(match)}
 
 
 def _match(match: Match) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def destinations(
         service.fqdn: rules.of(service.fqdn, service.namespace, caller)
         for service in services.services.values()
     }
-    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule is not usual[fqdn])
+    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule != usual[fqdn])
     return Destinations(scoped(services, scope), caller, followed, apart, services, scope)
 
 
