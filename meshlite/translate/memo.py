@@ -1,8 +1,8 @@
 """Remembering: a value is made again only where what it was made from has changed.
 
 A memory is a value that is handed from one run to the next; it saves work and changes no result. What keeps
-that true: `make` is a function of its inputs alone, from the top of its module, never a closure; and nobody asks
-whether two values are identical, since of equal ones any may be given.
+that true: `make` is a function of its inputs alone, from the top of its module, never a closure; and nobody
+asks whether two values are identical, since of equal ones any may be given.
 """
 
 from __future__ import annotations
