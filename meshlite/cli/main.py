@@ -38,6 +38,13 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "delete": ("resources", "Delete resources by name or by file."),
         "validate": ("resources", "Check YAML without a mesh; nothing is applied."),
     },
+    "Shape traffic": {
+        "route": ("shorthands", "Send a service's requests to versions of it."),
+        "fault": ("shorthands", "Delay or abort a part of a service's requests."),
+        "mirror": ("shorthands", "Send a copy of a service's requests to a version."),
+        "timeout": ("shorthands", "Limit how long a service's requests may take."),
+        "retry": ("shorthands", "Say how often failed requests to a service are tried again."),
+    },
     "Processes and shell": {
         "server": ("processes", "Run the central server in the foreground."),
         "agent": ("processes", "Run this host's node agent in the foreground."),

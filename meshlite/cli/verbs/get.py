@@ -159,7 +159,7 @@ def get(
     manifests = [manifest(resource) for resource in resources]
     if output == "yaml":
         _require(manifests, name, f"{kind} {name}")
-        _print_documents(manifests)
+        print_documents(manifests)
         return
     _print(manifests, name, f"{kind} {name}", output, lambda: _resource_table(resources))
 
@@ -239,7 +239,7 @@ def _require(rows: list[Any], name: str | None, what: str) -> None:
         raise Failure(f"there is no {what}", next_step="leave out the name to list all")
 
 
-def _print_documents(manifests: list[dict[str, Any]]) -> None:
+def print_documents(manifests: list[dict[str, Any]]) -> None:
     import yaml
 
     click.echo(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True), nl=False)

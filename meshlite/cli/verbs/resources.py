@@ -67,7 +67,7 @@ def apply(
     reading = read_texts(given, namespace)
     if _unnamed(reading):
         reading = read_texts(given, only_project(server))
-    _refuse([*reading.rejections, *_invalid(reading, to_apply=True)])
+    refuse([*reading.rejections, *_invalid(reading, to_apply=True)])
     body = {
         "documents": [document.model_dump(mode="json") for document in reading.documents],
         "dry_run": dry_run,
@@ -75,10 +75,10 @@ def apply(
     if allow_missing_hosts:
         body["allow_missing_hosts"] = True
     answer = server.call("POST", "/v1/resources", body, accept=(422,))
-    _refuse(_rejections(answer.body.get("rejected", [])))
+    refuse(rejections(answer.body.get("rejected", [])))
     for warning in reading.warnings:
         note(f"warning: {warning}")
-    emit(answer.body, output, lambda: _show_applied(answer.body["applied"], dry_run))
+    emit(answer.body, output, lambda: show_applied(answer.body["applied"], dry_run))
 
 
 @click.command(short_help="Delete resources by name or by file.")
@@ -140,7 +140,7 @@ def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
         "warnings": warnings,
     }
     emit(value, output, lambda: _show_validated(value))
-    _refuse(rejected, "meshlite apply would refuse this")
+    refuse(rejected, "meshlite apply would refuse this")
 
 
 def only_project(server: Client) -> str:
@@ -220,20 +220,20 @@ def _warnings(reading: Reading) -> list[str]:
     return [warning for document in reading.documents for warning in check(document).warnings]
 
 
-def _rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
+def rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
     from meshlite.model.wire import Rejection
 
     return [Rejection.model_validate(row) for row in rows]
 
 
-def _refuse(rejections: list[Any], outcome: str = "nothing was applied") -> None:
+def refuse(rejected: list[Any], outcome: str = "nothing was applied") -> None:
     """End the verb with one line for each rejection: file:line: field: reason."""
-    if not rejections:
+    if not rejected:
         return
-    for rejection in rejections:
+    for rejection in rejected:
         parts = (rejection.where, rejection.resource, rejection.field, rejection.reason)
         note(": ".join(part for part in parts if part))
-    count = "1 error" if len(rejections) == 1 else f"{len(rejections)} errors"
+    count = "1 error" if len(rejected) == 1 else f"{len(rejected)} errors"
     raise Failure(f"{count}; {outcome}", next_step="correct the lines above and run the command again")
 
 
@@ -252,11 +252,11 @@ def _targets(
     reading = read_texts(given, namespace)
     if _unnamed(reading):
         reading = read_texts(given, only_project(server))
-    _refuse(list(reading.rejections), "nothing was deleted")
+    refuse(list(reading.rejections), "nothing was deleted")
     return [document.resource.key for document in reversed(reading.documents)]
 
 
-def _show_applied(applied: list[dict[str, Any]], dry_run: bool) -> None:
+def show_applied(applied: list[dict[str, Any]], dry_run: bool) -> None:
     for row in applied:
         suffix = " (dry run)" if dry_run else ""
         colour = None if row["action"] == "unchanged" else GOOD

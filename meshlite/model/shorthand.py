@@ -1,0 +1,277 @@
+"""Short words for common traffic rules, turned into the VirtualService and DestinationRule they stand for.
+
+What they write is theirs by an annotation, and they change nothing that somebody else wrote. Pure.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlite.model.kinds import find
+from meshlite.model.mesh import Resource
+from meshlite.model.names import fqdn, resolve_known
+
+OWNED = "meshlite.io/shorthand"
+"""Annotation of resources that shorthands may change."""
+
+Rule = dict[str, Any]
+"""An HTTP rule of a VirtualService, as JSON."""
+
+Edit = Callable[[Rule], None]
+
+
+class NotOurs(ValueError):
+    """Somebody else wrote what would have to be changed; `key` names it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Change:
+    """Resources to apply together, then keys to delete."""
+
+    apply: tuple[Resource, ...]
+    delete: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Which requests of a service: all, or those with all of these headers and this path prefix."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+
+    @property
+    def all(self) -> bool:
+        return not (self.headers or self.path)
+
+    @property
+    def match(self) -> list[dict[str, Any]]:
+        found: dict[str, Any] = {}
+        if self.headers:
+            found["headers"] = {name: {"exact": value} for name, value in self.headers}
+        if self.path:
+            found["uri"] = {"prefix": self.path}
+        return [found]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The service that is shaped, in its namespace."""
+
+    name: str
+    namespace: str
+
+    @property
+    def fqdn(self) -> str:
+        return fqdn(self.name, self.namespace)
+
+    def destination(self, version: str = "") -> dict[str, Any]:
+        return {"host": self.name} | ({"subset": subset_name(version)} if version else {})
+
+
+def subset_name(version: str) -> str:
+    """A version as the name of a subset, which is a DNS label: `1.2` -> `1-2`."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", version).strip("-")[:63]
+
+
+def split(target: Target, shares: Mapping[str, int]) -> Edit:
+    """Send to versions, by shares in percent."""
+
+    def edit(rule: Rule) -> None:
+        parts = [
+            {"destination": target.destination(version), "weight": share} for version, share in shares.items()
+        ]
+        rule["route"] = parts if len(parts) > 1 else [{"destination": parts[0]["destination"]}]
+
+    return edit
+
+
+def put(field: str, value: object) -> Edit:
+    """Set a field of the rule."""
+
+    def edit(rule: Rule) -> None:
+        rule[field] = copy.deepcopy(value)
+
+    return edit
+
+
+def merged(field: str, value: Mapping[str, object]) -> Edit:
+    """Set parts of a field, and leave its others."""
+
+    def edit(rule: Rule) -> None:
+        rule[field] = {**rule.get(field, {}), **copy.deepcopy(dict(value))}
+
+    return edit
+
+
+def without(field: str) -> Edit:
+    def edit(rule: Rule) -> None:
+        rule.pop(field, None)
+
+    return edit
+
+
+def unrouted(target: Target) -> Edit:
+    """Send to every replica alike."""
+
+    def edit(rule: Rule) -> None:
+        rule["route"] = [{"destination": target.destination()}]
+
+    return edit
+
+
+def change(
+    target: Target,
+    resources: Sequence[Resource],
+    known: Iterable[str],
+    versions: Iterable[str],
+    requests: Requests,
+    edit: Edit,
+    forget: bool = False,
+) -> Change:
+    """What to apply and delete so that `edit` holds for the requests; for all: in every rule.
+
+    `known`: FQDNs of services. `versions`: all that subsets may have to be made for. `forget`: rules of their
+    own for some requests go, those of the requests or all. Raises NotOurs.
+    """
+    service = _owned(target, resources, "VirtualService", target.name)
+    _check(target, resources, frozenset(known))
+    rules: list[Rule] = copy.deepcopy(list(service.spec["http"])) if service else []  # type: ignore[call-overload]
+    rules = rules or [{"route": [{"destination": target.destination()}]}]
+    if forget:
+        rules = [rule for rule in rules if "match" not in rule or not _meant(rule, requests)]
+    if forget and not requests.all:
+        return _written(target, resources, frozenset(known), versions, _tidy(rules))
+    if not requests.all and not any(rule.get("match") == requests.match for rule in rules):
+        rules.append({"match": requests.match, **copy.deepcopy(_usual(rules))})
+    for rule in rules:
+        if _meant(rule, requests):
+            edit(rule)
+    return _written(target, resources, frozenset(known), versions, _tidy(rules))
+
+
+def _meant(rule: Rule, requests: Requests) -> bool:
+    return requests.all or rule.get("match") == requests.match
+
+
+def _usual(rules: Sequence[Rule]) -> Rule:
+    """The rule for all other requests."""
+    return next(rule for rule in rules if "match" not in rule)
+
+
+def _tidy(rules: Sequence[Rule]) -> list[Rule]:
+    """The most particular first, the usual one last; without those that say no more than the usual one."""
+    usual = _usual(rules)
+    others = [rule for rule in rules if {**rule, "match": None} != {**usual, "match": None}]
+    others.sort(key=lambda rule: sum(len(part) for part in rule["match"][0].values()), reverse=True)
+    return [*others, usual]
+
+
+def _written(
+    target: Target,
+    resources: Sequence[Resource],
+    known: frozenset[str],
+    versions: Iterable[str],
+    rules: list[Rule],
+) -> Change:
+    """The VirtualService with the rules, and a DestinationRule for subsets that nobody else defines."""
+    last = [rule for rule in _rules(target, resources, known) if OWNED in rule.annotations]
+    others = [rule for rule in _rules(target, resources, known) if OWNED not in rule.annotations]
+    theirs = {str(subset.get("name")) for rule in others for subset in _subsets(rule)}
+    apply, delete = [], [rule.key for rule in last]
+    if wanted := sorted(_used(rules) - theirs):
+        rule = _subset_rule(target, resources, last, wanted, versions)
+        apply, delete = [rule], [key for key in delete if key != rule.key]
+    if rules != [{"route": [{"destination": target.destination()}]}]:
+        spec: dict[str, object] = {"hosts": [target.name], "http": rules}
+        apply.append(_resource(target, "VirtualService", target.name, spec))
+    elif service := _owned(target, resources, "VirtualService", target.name):
+        delete.insert(0, service.key)
+    return Change(tuple(apply), tuple(delete))
+
+
+def _subset_rule(
+    target: Target,
+    resources: Iterable[Resource],
+    last: Sequence[Resource],
+    wanted: Iterable[str],
+    versions: Iterable[str],
+) -> Resource:
+    """Subsets by the label `version`; those of versions that are gone stay as they were."""
+    made = {subset_name(version): {"version": version} for version in versions}
+    before = {str(subset.get("name")): subset.get("labels") for rule in last for subset in _subsets(rule)}
+    subsets = [{"name": name, "labels": made.get(name) or before.get(name) or {}} for name in wanted]
+    taken = {r.name for r in resources if (r.kind, r.namespace) == ("DestinationRule", target.namespace)}
+    free = f"{target.name}-versions" if target.name in taken else target.name
+    name = last[0].name if last else free
+    return _resource(target, "DestinationRule", name, {"host": target.name, "subsets": subsets})
+
+
+def _resource(target: Target, kind: str, name: str, spec: dict[str, object]) -> Resource:
+    known = find(kind)
+    assert known is not None
+    return Resource(
+        api_version=known.api_version,
+        kind=kind,
+        name=name,
+        namespace=target.namespace,
+        annotations={OWNED: "true"},
+        spec=spec,
+    )
+
+
+def _owned(target: Target, resources: Iterable[Resource], kind: str, name: str) -> Resource | None:
+    for resource in resources:
+        if (resource.kind, resource.namespace, resource.name) == (kind, target.namespace, name):
+            if OWNED not in resource.annotations:
+                raise NotOurs(resource.key)
+            return resource
+    return None
+
+
+def _check(target: Target, resources: Iterable[Resource], known: frozenset[str]) -> None:
+    """Nobody else may route the service within the mesh: the first applied would win."""
+    for resource in resources:
+        if resource.kind != "VirtualService" or OWNED in resource.annotations:
+            continue
+        gateways, hosts = _texts(resource.spec.get("gateways")), _texts(resource.spec.get("hosts"))
+        names = {resolve_known(host, resource.namespace, known) for host in hosts}
+        if target.fqdn in names and (not gateways or "mesh" in gateways):
+            raise NotOurs(resource.key)
+
+
+def _rules(target: Target, resources: Iterable[Resource], known: frozenset[str]) -> list[Resource]:
+    """The DestinationRules of the service's namespace for it."""
+    return [
+        resource
+        for resource in resources
+        if resource.kind == "DestinationRule"
+        and resource.namespace == target.namespace
+        and resolve_known(str(resource.spec.get("host")), resource.namespace, known) == target.fqdn
+    ]
+
+
+def _subsets(rule: Resource) -> list[dict[str, Any]]:
+    subsets = rule.spec.get("subsets")
+    return [subset for subset in subsets if isinstance(subset, dict)] if isinstance(subsets, list) else []
+
+
+def _used(rules: Iterable[Rule]) -> set[str]:
+    return {str(place["subset"]) for place in _destinations(rules) if place.get("subset")}
+
+
+def _destinations(rules: Iterable[Rule]) -> Iterator[dict[str, Any]]:
+    for rule in rules:
+        for part in (*rule.get("route", ()), *rule.get("mirrors", ())):
+            yield part["destination"]
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
