@@ -27,6 +27,7 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Health of the mesh at a glance."),
         "analyze": ("analyze", "Find conflicts and dangling references, in files or in the mesh."),
+        "explain": ("explain", "What a request would meet on its way, and why."),
         "describe": ("describe", "All about one service: names, ports, endpoints, rules."),
         "get": ("get", "List resources, services, workloads or nodes."),
         "certs": ("certs", "Certificates that the mesh has issued."),

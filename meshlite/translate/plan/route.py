@@ -177,6 +177,8 @@ class Cors:
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`origin`: the resource and the rule in it that it comes from, for people."""
+
     match: Match
     action: Forward | Redirect | Respond
     name: str = ""
@@ -184,6 +186,7 @@ class Route:
     fault: Fault | None = None
     cors: Cors | None = None
     stat_prefix: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshlite.model.names import resolve_known
 from meshlite.model.networking import (
@@ -141,16 +141,21 @@ def routes(owner: Applied[VirtualService], context: Context) -> tuple[Route, ...
     """The routes of a VirtualService in order, up to the first that takes everything."""
     made: list[Route] = []
     for place, rule in enumerate(owner.spec.http):
-        for block in rule.match or (None,):
+        for number, block in enumerate(rule.match or (None,)):
             if not _applies(owner, block, context):
                 continue
             route = _route(owner, place, rule, block, context)
             if route is None:
                 continue
-            made.append(route)
+            made.append(replace(route, origin=origin(owner.key, place, number if rule.match else None)))
             if route.match.everything:
                 return tuple(made)
     return tuple(made)
+
+
+def origin(key: str, rule: int, block: int | None) -> str:
+    """Where a route comes from: a rule of a VirtualService, and which of its matches."""
+    return f"{key} spec.http[{rule}]" + (f".match[{block}]" if block is not None else "")
 
 
 def default_route(service: Callee, context: Context) -> Route:

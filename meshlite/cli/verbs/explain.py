@@ -1,0 +1,137 @@
+"""`meshlite explain`: what a request of one workload to another would meet, step by step, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from meshlite.cli.failure import Failure
+from meshlite.cli.output import DIM, Output, emit, output_option
+from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.verbs.describe import complete_service
+
+if TYPE_CHECKING:
+    from meshlite.model.mesh import Snapshot
+    from meshlite.model.workload import Workload
+    from meshlite.translate.explain.story import Step, Story
+
+
+@click.command(short_help="What a request would meet on its way, and why.")
+@click.argument("source", shell_complete=complete_service)
+@click.argument("destination", shell_complete=complete_service)
+@click.option("--path", default="", help="Path of the request, with its query.  [default: /]")
+@click.option("--method", default="GET", show_default=True, help="HTTP method.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
+@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port, if there are several.")
+@click.option("--tcp", is_flag=True, help="The connection does not speak HTTP.")
+@click.option("-n", "--namespace", default="", help="Namespace of SOURCE, if its name is in several.")
+@click.option(
+    "--snapshot",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A saved answer of GET /v1/snapshot instead of the running mesh.",
+)
+@output_option
+@click.pass_context
+def explain(
+    ctx: click.Context,
+    source: str,
+    destination: str,
+    path: str,
+    method: str,
+    headers: tuple[str, ...],
+    port: int | None,
+    tcp: bool,
+    namespace: str,
+    snapshot: Path | None,
+    output: Output,
+) -> None:
+    """Say which listener, route, cluster, endpoints and policies a request of SOURCE to DESTINATION would
+    meet, which resource decides each, and which rules are passed over and why. No request is made.
+
+    SOURCE is a service, service.namespace, or a container's name; DESTINATION what it would call: a name, an
+    address, or a URL.
+
+    \b
+    meshlite explain productpage reviews --header user=jason
+    meshlite explain productpage http://reviews:9080/reviews/0
+    JSON: {"outcome", "steps": [{"step", "decision", "by", "why", "passed_over": [{"what", "why"}]}],
+           "ends": [{"cluster", "share", "workload", "address", "port"}]}
+    """
+    from meshlite.translate.explain.explain import explain as run
+    from meshlite.translate.explain.request import Request
+    from meshlite.translate.explain.request import destination as parse
+
+    settings = settings_of(ctx)
+    mesh = _mesh(ctx, snapshot)
+    try:
+        host, written, written_path = parse(destination)
+        request = Request(
+            host, port or written, path or written_path or "/", method.upper(), _headers(headers), not tcp
+        )
+        story = run(mesh, _source(mesh, source, namespace), request, settings.virtual_network)
+    except ValueError as error:
+        raise Failure(str(error), next_step="name the destination as host, host:port or URL") from error
+    emit(asdict(story), output, lambda: _show(story))
+
+
+def _mesh(ctx: click.Context, file: Path | None) -> Snapshot:
+    from pydantic import ValidationError
+
+    from meshlite.model.mesh import Snapshot
+
+    if file is None:
+        return Snapshot.model_validate(server_of(settings_of(ctx)).get("/v1/snapshot", timeout=30.0))
+    try:
+        return Snapshot.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise Failure(f"{file} is no snapshot", why=str(error.errors()[0]["msg"])) from error
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    headers = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not (name and sign):
+            raise click.UsageError(f"--header {text}: write NAME=VALUE")
+        headers[name.strip()] = value
+    return headers
+
+
+def _source(mesh: Snapshot, name: str, namespace: str) -> Workload:
+    """A workload by its name or id; the first replica of a service."""
+    found = [
+        one
+        for one in mesh.workloads
+        if name in (one.name, one.id, one.service, f"{one.service}.{one.namespace}", one.service_fqdn)
+        and namespace in ("", one.namespace)
+    ]
+    spaces = sorted({one.namespace for one in found})
+    if len(spaces) > 1:
+        raise Failure(f"{name} is in several namespaces", why=", ".join(spaces), next_step="add -n NAMESPACE")
+    if not found:
+        known = ", ".join(sorted({one.service for one in mesh.workloads})[:12]) or "none"
+        raise Failure(f"no workload is called {name}", why=f"the mesh has: {known}")
+    return next((one for one in found if one.captured), found[0])
+
+
+def _show(story: Story) -> None:
+    width = max(len(step.step) for step in story.steps)
+    for step in story.steps:
+        _show_step(step, width)
+    click.echo()
+    click.echo(click.style(story.outcome, bold=True))
+    for end in story.ends:
+        click.echo(f"  {end.workload} at {end.address}:{end.port}")
+
+
+def _show_step(step: Step, width: int) -> None:
+    by = f"  [{step.by}]" if step.by else ""
+    click.echo(f"{click.style(step.step.ljust(width), bold=True)}  {step.decision}{by}")
+    if step.why:
+        click.echo(f"{'':{width}}  {click.style(step.why, fg=DIM)}")
+    for passed in step.passed_over:
+        click.echo(f"{'':{width}}  not {passed.what}: {click.style(passed.why, fg=DIM)}")

@@ -1,0 +1,127 @@
+"""The last steps: the DestinationRule of each cluster, its endpoints, and who may get in there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshlite.model.mesh import Resource, Service
+from meshlite.model.names import ROOT_NAMESPACE, resolve_known
+from meshlite.model.networking import DestinationRule
+from meshlite.model.workload import Workload
+from meshlite.translate.explain.scene import Scene
+from meshlite.translate.explain.story import End, PassedOver, Step
+from meshlite.translate.plan.authentication import Resident, strict_policy
+from meshlite.translate.plan.catalog import labels
+from meshlite.translate.plan.resources import Applied, visible
+from meshlite.translate.plan.rules import fits
+
+_POLICIES = ("AuthorizationPolicy", "RequestAuthentication")
+
+
+def parts(cluster: str) -> tuple[str, str, int]:
+    """FQDN, subset and port of `outbound|PORT|SUBSET|FQDN`; empty for other clusters."""
+    found = cluster.split("|")
+    if len(found) < 4 or not found[1].isdigit():
+        return "", "", 0
+    return found[3], found[2], int(found[1])
+
+
+def rule_step(cluster: str, scene: Scene) -> Step:
+    """Which DestinationRule says how the cluster is used."""
+    fqdn, subset, _ = parts(cluster)
+    fitting = [one for one in scene.rules if fits(_host(one, scene), fqdn)]
+    service = scene.snapshot.services_by_fqdn.get(fqdn)
+    order = (scene.source.namespace, service.namespace if service else "", ROOT_NAMESPACE)
+    usable = [one for one in fitting if _usable(one, scene) == ""]
+    first = next((space for space in order if any(one.namespace == space for one in usable)), "")
+    near = [one for one in usable if one.namespace == first]
+    best = max(
+        (_host(one, scene) for one in near),
+        key=lambda host: (not host.startswith("*"), len(host)),
+        default="",
+    )
+    followed = [one.key for one in near if _host(one, scene) == best]
+    passed = tuple(
+        PassedOver(one.key, _usable(one, scene) or f"that of namespace {first} with host {best} comes first")
+        for one in fitting
+        if one.key not in followed
+    )
+    if not followed:
+        return Step("destination rule", "none: Istio's defaults", passed_over=passed)
+    decision = f"subset {subset}" if subset and not subset.startswith("@") else "its traffic policy"
+    why = "the source's namespace is asked first, then the service's, then the root namespace"
+    return Step("destination rule", decision, ", ".join(followed), why, passed)
+
+
+def _host(one: Applied[DestinationRule], scene: Scene) -> str:
+    return resolve_known(one.spec.host, one.namespace, scene.snapshot.services_by_fqdn)
+
+
+def _usable(one: Applied[DestinationRule], scene: Scene) -> str:
+    """Why the source does not follow a rule; empty if it may."""
+    source = scene.source
+    if one.spec.workload_selector is not None:
+        wanted = one.spec.workload_selector.match_labels
+        if one.namespace != source.namespace or not wanted.items() <= labels(source).items():
+            return "its workloadSelector is for other clients"
+        return ""
+    if not visible(one.spec.export_to, one.namespace, source.namespace):
+        return f"it is not exported to namespace {source.namespace}"
+    return ""
+
+
+def endpoint_step(cluster: str, scene: Scene) -> Step:
+    """Who stands behind the cluster, and which replicas of the service do not, and why."""
+    fqdn, subset, port = parts(cluster)
+    found = scene.endpoints.get(cluster)
+    there = [one.workload for one in found.endpoints] if found else []
+    passed = [
+        PassedOver(one.name, _left_out(one, subset, port))
+        for one in scene.snapshot.workloads_by_service.get(fqdn, ())
+        if one.name not in there
+    ]
+    if found is None:
+        return Step("endpoints", f"cluster {cluster} does not exist: 503", passed_over=tuple(passed))
+    return Step("endpoints", ", ".join(there) or "none: 503", passed_over=tuple(passed))
+
+
+def _left_out(workload: Workload, subset: str, port: int) -> str:
+    if workload.health != "healthy":
+        return f"it is {workload.health}"
+    if not any(known.number == port for known in workload.ports):
+        return f"it does not listen on port {port}"
+    return f"it has not the labels of subset {subset}" if subset else "this node cannot reach it"
+
+
+def ends(cluster: str, share: float, scene: Scene) -> Iterator[End]:
+    found = scene.endpoints.get(cluster)
+    for one in found.endpoints if found else ():
+        yield End(cluster, share, one.workload, one.address, one.port)
+
+
+def policy_steps(service: Service, port: int, scene: Scene) -> Iterator[Step]:
+    """PeerAuthentication of the service's workloads, and other policies that are about them."""
+    workloads = scene.workloads(service)
+    if not workloads:
+        return
+    one = workloads[0]
+    numbers = tuple(known.number for known in one.ports)
+    strict = strict_policy(scene.peers, Resident(one.namespace, labels(one), numbers)).strict(port)
+    policies = [policy for policy in scene.peers if _selects(policy.resource, one)]
+    policies.sort(key=lambda policy: (policy.spec.selector is None, policy.namespace == ROOT_NAMESPACE))
+    by = ", ".join(policy.key for policy in policies)
+    scopes = "the narrowest scope counts: workload, then namespace, then mesh"
+    why = scopes if policies else "no PeerAuthentication is for it"
+    decision = "STRICT: only mesh identities get in" if strict else "PERMISSIVE: everybody gets in"
+    yield Step("peer authentication", decision, by, why)
+    for resource in scene.snapshot.resources:
+        if resource.kind in _POLICIES and _selects(resource, one):
+            yield Step("policy", f"{resource.kind} is about {one.name}", resource.key)
+
+
+def _selects(resource: Resource, workload: Workload) -> bool:
+    if resource.namespace not in (workload.namespace, ROOT_NAMESPACE):
+        return False
+    selector = resource.spec.get("selector")
+    wanted = selector.get("matchLabels") if isinstance(selector, dict) else None
+    return not isinstance(wanted, dict) or wanted.items() <= labels(workload).items()

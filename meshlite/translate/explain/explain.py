@@ -1,0 +1,77 @@
+"""Follows a request through the plan of the source's node."""
+
+from __future__ import annotations
+
+from meshlite.model.mesh import Snapshot
+from meshlite.model.workload import Workload
+from meshlite.translate.explain.connection import Dialled, named, taken
+from meshlite.translate.explain.ends import endpoint_step, ends, parts, policy_steps, rule_step
+from meshlite.translate.explain.http import answered, on_the_way, route, virtual_host
+from meshlite.translate.explain.request import Request
+from meshlite.translate.explain.scene import Scene, scene
+from meshlite.translate.explain.story import End, Step, Story
+from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.listener import HttpChain
+from meshlite.translate.plan.route import Forward
+
+Shares = tuple[tuple[str, float], ...]
+"""Clusters, and their part of the requests in percent."""
+
+_OUTSIDE = {PASSTHROUGH: "passed on to where it was dialled", BLACK_HOLE: "refused"}
+
+
+def explain(snapshot: Snapshot, source: Workload, request: Request, network: str) -> Story:
+    """What a request of `source` would meet. Raises ValueError where the port must be said."""
+    who = f"{source.name}, identity {source.identity(snapshot.trust_domain)}"
+    if not source.captured:
+        reason = source.reason or "it is not captured"
+        step = Step("source", who, why=reason)
+        return Story("goes directly, past the mesh: the source is not captured", (step,))
+    view = scene(snapshot, source, network)
+    dialled, name_step = named(request, view)
+    chain, listener_step = taken(dialled, request, view)
+    steps = (
+        Step("source", who, why=f"namespace {source.namespace} on node {source.node}"),
+        name_step,
+        listener_step,
+    )
+    if isinstance(chain, HttpChain):
+        return _http(view, chain, dialled, request, steps)
+    return _sent(view, ((chain.cluster, 100.0),), steps, ())
+
+
+def _http(
+    view: Scene, chain: HttpChain, dialled: Dialled, request: Request, steps: tuple[Step, ...]
+) -> Story:
+    host, host_step = virtual_host(view.tables[chain.table], request)
+    chosen, route_step = route(host, request, dialled, view)
+    steps = (*steps, host_step, route_step)
+    if chosen is None:
+        return Story("answered with 404: no route is for it", steps)
+    if not isinstance(chosen.action, Forward):
+        return Story(answered(chosen.action), steps)
+    whole = sum(target.weight for target in chosen.action.targets) or 1
+    shares = tuple((target.cluster, target.weight * 100 / whole) for target in chosen.action.targets)
+    return _sent(view, shares, steps, on_the_way(chosen))
+
+
+def _sent(view: Scene, shares: Shares, steps: tuple[Step, ...], done: tuple[str, ...]) -> Story:
+    """To clusters."""
+    found: list[End] = []
+    more: list[Step] = [Step("on the way", "; ".join(done))] if done else []
+    told: list[str] = []
+    for cluster, share in shares:
+        fqdn, _, port = parts(cluster)
+        part = f" ({share:g} %)" if len(shares) > 1 else ""
+        told.append(_OUTSIDE.get(cluster, f"sent to {cluster}") + part)
+        more.append(Step("cluster", f"{cluster}, {share:g} % of requests"))
+        if not fqdn:
+            continue
+        more += [rule_step(cluster, view), endpoint_step(cluster, view)]
+        reached = tuple(ends(cluster, share, view))
+        found += reached
+        if not reached:
+            told[-1] = f"answered with 503{part}: nobody stands behind {cluster}"
+        service = view.snapshot.services_by_fqdn.get(fqdn)
+        more += policy_steps(service, port, view) if service is not None else ()
+    return Story("; ".join(told), (*steps, *more), tuple(found))
