@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from bench.figures import Options, Part, Table
+from bench.figures import Figure, Options, Part, Table
 from bench.samples import median
 from meshlite.model.documents import read
 from meshlite.model.mesh import Resource, Service, Snapshot
@@ -19,6 +19,7 @@ ENDPOINTS, LOCAL, NAMESPACE = 3, 20, "bench"
 NOTES = (
     f"3 endpoints for each service, {LOCAL} workloads of this node, every service with a VirtualService and a"
     " DestinationRule with two subsets; cold: the first translation of a process; the others follow one.",
+    "the processor's time, not the clock's: translating waits for nothing.",
 )
 
 
@@ -35,7 +36,20 @@ def measure(options: Options) -> Part:
         (services, *(f"{median(kinds[kind]):.1f}" for kind in ("cold", "route", "endpoint", "same")))
         for services, kinds in samples.items()
     )
-    return Part("translation", TITLE, (), (Table(head, rows),), NOTES, dict(samples))
+    return Part("translation", TITLE, figures(samples["1000"]), (Table(head, rows),), NOTES, dict(samples))
+
+
+def figures(kinds: dict[str, list[float]]) -> tuple[Figure, ...]:
+    """What was promised for 1,000 services."""
+    promised = (
+        ("cold", "cold", 1500),
+        ("route", "one route changed", 50),
+        ("endpoint", "one endpoint gone", 50),
+    )
+    return tuple(
+        Figure(f"1,000 services translated, {name}", median(kinds[kind]), "ms", "at most", target)
+        for kind, name, target in promised
+    )
 
 
 def once(services: int) -> dict[str, float]:
@@ -55,9 +69,9 @@ def once(services: int) -> dict[str, float]:
 
 
 def timed(translator: Translator, snapshot: Snapshot, view: NodeView) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     translator.translate(snapshot, view)
-    return (time.perf_counter() - began) * 1000
+    return (time.process_time() - began) * 1000
 
 
 @dataclass(frozen=True)

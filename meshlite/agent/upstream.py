@@ -207,11 +207,11 @@ class Upstream:
         self.link = replace(self.link, connected=connected, since=time.time(), error=error)
 
     async def _saving(self) -> None:
-        """Keep the last snapshot on disk, not more often than once a second."""
-        async for snapshot in self.snapshot:
-            if snapshot.version and not self.from_disk:
-                self.save()
+        """Keep the last snapshot on disk, at most once a second; first it is to take effect."""
+        async for _ in self.snapshot:
             await asyncio.sleep(SAVE_SECONDS)
+            if self.snapshot.value.version and not self.from_disk:
+                self.save()
 
     def save(self) -> None:
         """A full disk costs the snapshot of the next start, not this one."""

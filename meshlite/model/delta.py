@@ -93,7 +93,11 @@ def _changes(
 ) -> tuple[tuple[T, ...], tuple[str, ...]]:
     before: Mapping[str, T] = {key(item): item for item in old}
     after: Mapping[str, T] = {key(item): item for item in new}
-    changed = tuple(item for name, item in after.items() if before.get(name) != item)
+    changed = tuple(
+        item
+        for name, item in after.items()
+        if (known := before.get(name)) is not item and known != item  # most are the very same
+    )
     return changed, tuple(name for name in before if name not in after)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar, TypeVarTuple, cast
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple, cast
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,8 +18,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A value, what it was made by and from, and what was remembered while it was made."""
 
     make: Callable[..., Any] | None
@@ -121,7 +120,10 @@ def _settled(kept: Kept | None, value: Any) -> Any:
 def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     if len(before) != len(now):
         return False
-    return all(one is other or _equal(one, other) for one, other in zip(before, now, strict=True))
+    for one, other in zip(before, now, strict=True):
+        if one is not other and not _equal(one, other):
+            return False
+    return True
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Generic, TypeVar, cast
 
 from meshlite.model.faults import field
@@ -50,8 +51,8 @@ def read(memo: Memo, resources: tuple[Resource, ...]) -> tuple[Read, Told]:
     """All of a snapshot's. One that cannot be read is told of and left out."""
     read: dict[str, Applied[Message]] = {}
     told: list[tuple[str, str]] = []
-    for resource in sorted(resources, key=lambda resource: (resource.sequence, resource.key)):
-        key = resource.key
+    keyed = [(resource.sequence, resource.key, resource) for resource in resources]
+    for _, key, resource in sorted(keyed, key=itemgetter(0, 1)):
         found = memo.of(key, _applied, resource)
         if isinstance(found, str):
             told.append((key, f"{found}; the resource has no effect"))

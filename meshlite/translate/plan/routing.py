@@ -93,12 +93,13 @@ def _strangers(
     services: Catalog,
 ) -> Iterator[Stranger]:
     """As in Istio: on the HTTP ports of the services that its VirtualService has, else on port 80 only."""
-    ports: dict[str, set[int]] = {}
-    for fqdn, owner in by_service.items():
-        ports.setdefault(owner.key, set()).update(services.services[fqdn].http_ports)
-    for host, owner in owners.items():
-        if not _reaches(host, services.services):
-            yield Stranger(host, owner, frozenset(ports.get(owner.key) or {LONE_PORT}))
+    strangers = {host: one for host, one in owners.items() if not _reaches(host, services.services)}
+    ports: dict[str, set[int]] = {owner.key: set() for owner in strangers.values()}
+    for fqdn, owner in by_service.items() if strangers else ():
+        if owner.key in ports:
+            ports[owner.key] |= services.services[fqdn].http_ports
+    for host, owner in strangers.items():
+        yield Stranger(host, owner, frozenset(ports[owner.key] or {LONE_PORT}))
 
 
 def _reaches(host: str, services: Mapping[str, Callee]) -> bool:
