@@ -14,7 +14,7 @@ from meshlite.model.faults import Fault, faults_of, field, suggest
 from meshlite.model.located import Located, Malformed, Path, load
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message, camel
-from meshlite.model.names import canonical_namespace
+from meshlite.model.names import ROOT_NAMESPACE, canonical_namespace
 from meshlite.model.scalars import shown
 from meshlite.model.wire import Document, Rejection
 
@@ -135,11 +135,15 @@ def _resource(value: dict[str, object], kind: kinds.Kind, namespace: str) -> Res
         api_version=str(value["apiVersion"]),
         kind=kind.name,
         name=metadata.name,
-        namespace=canonical_namespace(metadata.namespace or namespace),
+        namespace=_namespace(kind, metadata, namespace),
         labels=metadata.labels,
         annotations=metadata.annotations,
         spec=spec if isinstance(spec, dict) else {},
     )
+
+
+def _namespace(kind: kinds.Kind, metadata: Metadata, namespace: str) -> str:
+    return ROOT_NAMESPACE if kind.cluster_wide else canonical_namespace(metadata.namespace or namespace)
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def _kind(value: dict[str, object]) -> kinds.Kind | _Skip | Fault:
             )
     api_version, name = str(api_version), str(name)
     group = api_version.rpartition("/")[0]
-    if group in (kinds.NETWORKING, kinds.SECURITY, kinds.EXTENSIONS, kinds.TELEMETRY):
+    if group in {kind.group for kind in kinds.KINDS}:
         kind = kinds.named(api_version, name)
         return kind if isinstance(kind, kinds.Kind) else Fault(("kind",), kind)
     reason = foreign.skipped(group, name)

@@ -63,8 +63,20 @@ def rejection(document: Document, fault: Fault) -> Rejection:
 def faults_of(error: ValidationError, model: type[BaseModel], prefix: Path = ()) -> Iterator[Fault]:
     """Each error of `model`, with the place where it stands below `prefix`."""
     for detail in error.errors(include_url=False):
+        if _follows(detail):
+            continue
         path = tuple(part for part in detail["loc"] if part != "[key]")
         yield Fault((*prefix, *path), _reason(detail, path, model))
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """A list only counts as too short because some of its items are faulty, which is said by itself."""
+    given = detail["input"]
+    return (
+        detail["type"] == "too_short"
+        and isinstance(given, list | tuple)
+        and len(given) >= detail["ctx"]["min_length"]
+    )
 
 
 def _reason(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
@@ -85,6 +97,15 @@ def _reason(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
             return f"must be a string, not {shown(given)}{_quoting(given)}"
         case "bool_type":
             return f"must be true or false, not {shown(given)}"
+        case "too_short":
+            return f"needs at least {detail['ctx']['min_length']}"
+        case "too_long":
+            ctx = detail["ctx"]
+            return f"has {ctx['actual_length']} entries; at most {ctx['max_length']} are allowed"
+        case "string_too_short":
+            return "must not be empty"
+        case "string_too_long":
+            return f"has {len(given)} characters; at most {detail['ctx']['max_length']} are allowed"
         case "literal_error":
             return f"must be {detail['ctx']['expected']}, not {shown(given)}{_quoting(given)}"
         case _:

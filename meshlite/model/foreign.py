@@ -18,20 +18,20 @@ _INSTEAD: dict[str, str] = {
     "NetworkPolicy": "its rules have no effect here",
 }
 _KUBERNETES_GROUPS = frozenset(("", "apps", "batch", "autoscaling", "policy", "extensions"))
-_GATEWAY_API_GROUPS = ("gateway.networking.k8s.io", "gateway.networking.x-k8s.io")
+_EXPERIMENTS = "gateway.networking.x-k8s.io"
 
 
 def skipped(group: str, kind: str) -> str:
     """Why a document of Kubernetes or of Istio's installer is passed over; empty for any other."""
     if group == "install.istio.io":
         return f"{kind} installs Istio; meshlite has its own settings"
-    if group in _KUBERNETES_GROUPS or (group.endswith(".k8s.io") and group not in _GATEWAY_API_GROUPS):
+    if group in _KUBERNETES_GROUPS or group.endswith(".k8s.io"):
         return f"{kind} is Kubernetes' own; {_INSTEAD.get(kind, 'meshlite works without Kubernetes')}"
     return ""
 
 
 def refused(group: str, kind: str) -> str:
     """Why a document of somebody else's API is refused."""
-    if group in _GATEWAY_API_GROUPS:
-        return f"{kind} of Gateway API is not supported by this version of meshlite"
+    if group == _EXPERIMENTS:
+        return f"{kind} is an experiment of Gateway API and not supported by this version of meshlite"
     return f"{kind} of {group} is not known to meshlite"

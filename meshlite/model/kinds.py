@@ -1,6 +1,7 @@
-"""The table of Istio's kinds: what this version takes, what it refuses. Adding one is a model and a row.
+"""The table of kinds, Istio's and Gateway API's: what this version takes, what it refuses.
 
-Source: https://istio.io/latest/docs/reference/config/
+Adding one is a model and a row. Source: https://istio.io/latest/docs/reference/config/ and
+https://gateway-api.sigs.k8s.io/reference/spec/
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from meshlite.model import gateway_api
 from meshlite.model.extensions.traffic_extension import TrafficExtension
 from meshlite.model.extensions.wasm import WasmPlugin
 from meshlite.model.faults import Fault, suggest
-from meshlite.model.mesh import Resource
+from meshlite.model.mesh import GATEWAY_API, Resource, kind_key
 from meshlite.model.message import Message
 from meshlite.model.networking.destination_rule import DestinationRule
 from meshlite.model.networking.envoy_filter import EnvoyFilter
@@ -24,6 +26,7 @@ from meshlite.model.networking.sidecar import Sidecar
 from meshlite.model.networking.virtual_service import VirtualService
 from meshlite.model.networking.workload_entry import WorkloadEntry
 from meshlite.model.networking.workload_group import WorkloadGroup
+from meshlite.model.rules import gateway_api as gateway_rules
 from meshlite.model.rules.authorization_policy import authorization_policy
 from meshlite.model.rules.destination_rule import destination_rule
 from meshlite.model.rules.envoy_filter import envoy_filter
@@ -51,6 +54,7 @@ class Kind:
     """`spec` is its model, `rules` are Istio's verdicts; without them the kind is known and refused.
 
     A kind that is not `enforced` is judged by `validate`; `apply` refuses it, since it would have no effect.
+    `cluster_wide`: its objects are in no namespace; they are kept in the root namespace.
     """
 
     name: str
@@ -61,6 +65,18 @@ class Kind:
     spec: type[Message] | None = None
     rules: Rules | None = None
     enforced: bool = True
+    cluster_wide: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is called in a resource's key."""
+        return kind_key(self.group, self.name)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a person may call it, in small letters."""
+        full = (f"{self.name.lower()}.{self.group}", f"{self.plural}.{self.group}")
+        return tuple(word for word in (self.name.lower(), self.plural, self.short, *full) if word)
 
     @property
     def api_version(self) -> str:
@@ -74,6 +90,48 @@ EXTENSIONS = "extensions.istio.io"
 TELEMETRY = "telemetry.istio.io"
 _ALL = ("v1", "v1beta1", "v1alpha3")
 _TWO = ("v1", "v1beta1")
+
+_GATEWAY = ("v1", "v1beta1")
+
+GATEWAY_API_KINDS: tuple[Kind, ...] = (
+    Kind(
+        "Gateway", GATEWAY_API, _GATEWAY, "gateways", "gtw",
+        gateway_api.Gateway, gateway_rules.gateway,
+    ),
+    Kind(
+        "GatewayClass", GATEWAY_API, _GATEWAY, "gatewayclasses", "gc",
+        gateway_api.GatewayClass, gateway_rules.no_rules, cluster_wide=True,
+    ),
+    Kind(
+        "ListenerSet", GATEWAY_API, ("v1",), "listenersets", "lset",
+        gateway_api.ListenerSet, gateway_rules.listener_set,
+    ),
+    Kind(
+        "HTTPRoute", GATEWAY_API, _GATEWAY, "httproutes", "",
+        gateway_api.HTTPRoute, gateway_rules.http_route,
+    ),
+    Kind(
+        "GRPCRoute", GATEWAY_API, ("v1", "v1alpha2"), "grpcroutes", "",
+        gateway_api.GRPCRoute, gateway_rules.grpc_route,
+    ),
+    Kind(
+        "TLSRoute", GATEWAY_API, ("v1", "v1alpha3", "v1alpha2"), "tlsroutes", "",
+        gateway_api.TLSRoute, gateway_rules.tls_route,
+    ),
+    Kind(
+        "TCPRoute", GATEWAY_API, ("v1", "v1alpha2"), "tcproutes", "",
+        gateway_api.TCPRoute, gateway_rules.tcp_route,
+    ),
+    Kind("UDPRoute", GATEWAY_API, ("v1", "v1alpha2"), "udproutes"),
+    Kind(
+        "ReferenceGrant", GATEWAY_API, ("v1", "v1beta1", "v1alpha2"), "referencegrants", "refgrant",
+        gateway_api.ReferenceGrant, gateway_rules.no_rules,
+    ),
+    Kind(
+        "BackendTLSPolicy", GATEWAY_API, ("v1", "v1alpha3"), "backendtlspolicies", "btlspolicy",
+        gateway_api.BackendTLSPolicy, gateway_rules.backend_tls_policy,
+    ),
+)  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (
     Kind("VirtualService", NETWORKING, _ALL, "virtualservices", "vs", VirtualService, virtual_service),
@@ -134,17 +192,29 @@ KINDS: tuple[Kind, ...] = (
         TrafficExtension,
         traffic_extension,
     ),
+    *GATEWAY_API_KINDS,
 )
 
-SUPPORTED: tuple[str, ...] = tuple(kind.name for kind in KINDS if kind.spec and kind.enforced)
+
+def supported(group: str = "") -> tuple[str, ...]:
+    """Names of the kinds that are taken, of Istio's groups together or of Gateway API."""
+    wanted = group == GATEWAY_API
+    taken = (kind for kind in KINDS if kind.spec and kind.enforced)
+    return tuple(kind.name for kind in taken if (kind.group == GATEWAY_API) == wanted)
+
+
+SUPPORTED: tuple[str, ...] = supported()
 
 
 def find(text: str) -> Kind | None:
     """A kind by the name a person types: `VirtualService`, `virtualservices`, `vs`, in any case."""
+    return next(iter(meant(text)), None)
+
+
+def meant(text: str) -> tuple[Kind, ...]:
+    """All kinds that go by that name: `gateways` are Istio's and Gateway API's, `gtw` are the latter."""
     word = text.lower()
-    return next(
-        (kind for kind in KINDS if word and word in (kind.name.lower(), kind.plural, kind.short)), None
-    )
+    return tuple(kind for kind in KINDS if word in kind.words)
 
 
 def near(name: str) -> Kind | None:
@@ -154,14 +224,16 @@ def near(name: str) -> Kind | None:
 
 
 def named(api_version: str, name: str) -> Kind | str:
-    """The supported kind of a document, or why it is refused. For Istio's API groups and kinds."""
+    """The supported kind of a document, or why it is refused. For Istio's groups and Gateway API's."""
     group, _, version = api_version.rpartition("/")
-    kind = next((kind for kind in KINDS if kind.name == name), None)
+    named = [kind for kind in KINDS if kind.name == name]
+    kind = next((kind for kind in named if kind.group == group), named[0] if named else None)
     if kind is None:
         hint = suggest(name, (known.name for known in KINDS))
-        return f"unknown kind {name} of {api_version}{hint}; supported kinds: {', '.join(SUPPORTED)}"
+        return f"unknown kind {name} of {api_version}{hint}; supported kinds: {', '.join(supported(group))}"
     if group != kind.group or version not in kind.versions:
         return f"{api_version} has no kind {name}: write apiVersion: {kind.api_version}"
     if kind.spec is None:
-        return f"{name} is not supported by this version of meshlite; supported kinds: {', '.join(SUPPORTED)}"
+        names = ", ".join(supported(group))
+        return f"{name} is not supported by this version of meshlite; supported kinds: {names}"
     return kind

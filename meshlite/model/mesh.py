@@ -39,12 +39,20 @@ class NodeRecord(Frozen):
     everything: bool = False
 
 
+GATEWAY_API = "gateway.networking.k8s.io"
+
+
+def kind_key(group: str, kind: str) -> str:
+    """What names a kind in a resource's key: the kind alone, but for Gateway API's own Gateway."""
+    return f"{kind}.{group}" if (group, kind) == (GATEWAY_API, "Gateway") else kind
+
+
 class Resource(Frozen):
     """A stored resource, as the user wrote it (spec untouched), with what the store adds.
 
     `sequence` is the order of first application, over the whole mesh: Istio's "oldest wins" without clocks.
     `generation` counts changes of this resource. `spec` was valid when it was stored; translate parses it
-    into the typed model.
+    into the typed model. `status` is made for readers, for kinds that have one; it is never stored.
     """
 
     api_version: str
@@ -54,12 +62,22 @@ class Resource(Frozen):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     spec: dict[str, object] = {}
+    status: dict[str, object] = {}
     generation: int = 1
     sequence: int = 0
 
     @property
+    def api_group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def kind_key(self) -> str:
+        """The kind; with its group where Istio has a kind of that name, too: `Gateway`."""
+        return kind_key(self.api_group, self.kind)
+
+    @property
     def key(self) -> str:
-        return f"{self.kind}/{self.namespace}/{self.name}"
+        return f"{self.kind_key}/{self.namespace}/{self.name}"
 
 
 class HostAddress(Frozen):

@@ -16,9 +16,9 @@ _HEAD = """# Resources
 
 <!-- Made from the models: `python -m meshlite.model.reference docs/reference/resources.md` -->
 
-What `meshlite apply` takes of Istio's API. *implemented*: it does what Istio's documentation says.
-*warned*: the resource is applied and the warning says what is missing. *refused*: nothing is
-applied. A field that Istio does not have is refused, too, so nothing is ever ignored without a
+What `meshlite apply` takes of Istio's API and of Gateway API. *implemented*: it does what the API's
+documentation says. *warned*: the resource is applied and the warning says what is missing. *refused*:
+nothing is applied. A field that the API does not have is refused, too, so nothing is ever ignored without a
 word. Field names may be written in camelCase or in snake_case.
 
 Text is read as Kubernetes and Istio read it: YAML 1.1 in Go's dialect. Unquoted `y`, `yes`, `on`,
@@ -67,13 +67,13 @@ def _standing(kind: Kind) -> str:
 
 def _kind(kind: Kind) -> Iterator[str]:
     assert kind.spec
-    yield from ("", f"## {kind.name}", "", "| Field | Type | Status |", "|---|---|---|")
+    yield from ("", f"## {kind.key}", "", "| Field | Type | Status |", "|---|---|---|")
     shut: list[str] = []
     seen: dict[Any, str] = {}
     for field in fields_of(kind.spec):
         if any(field.path.startswith(f"{path}.") for path in shut):
             continue
-        gaps = [gap for gap in GAPS if gap.kind == kind.name and matches(gap, field.path)]
+        gaps = [gap for gap in GAPS if gap.kind == kind.key and matches(gap, field.path)]
         first = seen.setdefault(field.message or field.path, field.path)
         if first != field.path or any(gap.status == "refused" and not gap.values for gap in gaps):
             shut.append(field.path)
@@ -88,7 +88,7 @@ def _status(gap: Gap) -> str:
 def _type(field: Field) -> str:
     shape, bare = inner(field.annotation)
     names = choices(bare)
-    name = " or ".join(names) if names else _TYPES.get(bare, getattr(bare, "__name__", str(bare)))
+    name = " or ".join(map(str, names)) if names else _TYPES.get(bare, getattr(bare, "__name__", str(bare)))
     text = {"[]": "list of ", "{}": "map of "}.get(shape, "") + name
     return f"{text}, required" if field.required else text
 

@@ -68,6 +68,11 @@ _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
 
+_EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
+_SESSIONS = "is not supported: write consistentHash by a cookie or header in a DestinationRule"
+_EXTENSION = "points at filters of other products; there are none here"
+_ONE_BACKEND = "is not possible for one backend alone: write it in the rule's filters"
+
 _VS = "VirtualService"
 _DR = "DestinationRule"
 _PA = "PeerAuthentication"
@@ -80,6 +85,7 @@ _EF = "EnvoyFilter"
 _PC = "ProxyConfig"
 _WP = "WasmPlugin"
 _TE = "TrafficExtension"
+_API_GW = "Gateway.gateway.networking.k8s.io"
 
 GAPS: tuple[Gap, ...] = (
     Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
@@ -124,6 +130,29 @@ GAPS: tuple[Gap, ...] = (
     Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),
     Gap(_TE, "wasm", "refused", "extensions are not in effect yet", _any),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
+    Gap(_API_GW, "listeners", "refused", "gateways are not in effect yet"),
+    Gap(_API_GW, "infrastructure", "warned", "has no effect: nothing is deployed for a Gateway"),
+    Gap(_API_GW, "defaultScope", "refused", _EXPERIMENT),
+    Gap(_API_GW, "tls.backend", "refused", "gateways show no certificate of their own to backends"),
+    Gap("GatewayClass", "parametersRef", "warned", "has no effect: nothing is deployed for a Gateway"),
+    Gap("ListenerSet", "listeners", "refused", "gateways are not in effect yet"),
+    Gap("HTTPRoute", "**.sessionPersistence", "refused", _SESSIONS),
+    Gap("HTTPRoute", "**.filters[].extensionRef", "refused", _EXTENSION),
+    Gap("HTTPRoute", "**.filters[].externalAuth", "refused", "external authorization is not supported here"),
+    Gap("HTTPRoute", "rules[].backendRefs[].filters[].requestMirror", "refused", _ONE_BACKEND),
+    Gap("HTTPRoute", "rules[].backendRefs[].filters[].requestRedirect", "refused", _ONE_BACKEND),
+    Gap("HTTPRoute", "rules[].backendRefs[].filters[].urlRewrite", "refused", _ONE_BACKEND),
+    Gap("HTTPRoute", "rules[].backendRefs[].filters[].cors", "refused", _ONE_BACKEND),
+    Gap("HTTPRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("GRPCRoute", "**.sessionPersistence", "refused", _SESSIONS),
+    Gap("GRPCRoute", "**.filters[].extensionRef", "refused", _EXTENSION),
+    Gap("GRPCRoute", "rules[].backendRefs[].filters[].requestMirror", "refused", _ONE_BACKEND),
+    Gap("GRPCRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("TLSRoute", "rules", "refused", "TLS routes are not supported yet: TLS is passed on as it is"),
+    Gap("TLSRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("TCPRoute", "rules", "refused", "TCP routes are not supported yet: TCP goes to every endpoint alike"),
+    Gap("TCPRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("BackendTLSPolicy", "validation", "refused", _CLIENT_TLS, _any),
 )
 
 

@@ -68,7 +68,7 @@ def lacking(kind: Kind, resource: Resource, to_apply: bool = False) -> Iterator[
 def _lacking(kind: Kind, spec: Message, to_apply: bool) -> Iterator[Fault]:
     if not kind.enforced:
         yield Fault(("kind",), _WITHOUT_EFFECT.format(kind.name), warning=not to_apply)
-    yield from gaps(kind.name, spec)
+    yield from gaps(kind.key, spec)
 
 
 def verdict(kind: Kind, resource: Resource) -> Iterator[Fault]:

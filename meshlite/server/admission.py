@@ -61,7 +61,7 @@ def _warned(
 
 def _canonical(document: Document) -> Document:
     namespace = canonical_namespace(document.resource.namespace)
-    resource = document.resource.model_copy(update={"namespace": namespace})
+    resource = document.resource.model_copy(update={"namespace": namespace, "status": {}})
     return document.model_copy(update={"resource": resource})
 
 

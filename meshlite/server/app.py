@@ -134,7 +134,14 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     )
     registry.start()
     resources = ResourceBook(
-        mirror, store, events, clock, admit, lambda: registry.snapshots.value, registry.publish
+        mirror,
+        store,
+        events,
+        clock,
+        admit,
+        lambda: registry.snapshots.value,
+        registry.publish,
+        registry.status_of,
     )
     enrolment = Enrolment(mirror, store, registry, authority, events, clock)
     return Parts(registry, resources, enrolment, events, clock, clock.wall(), encoder())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from meshlite.model.made import made_from
 from meshlite.model.mesh import Problem, Resource, Service, Snapshot
 from meshlite.model.names import ROOT_NAMESPACE, qualified_names, resolve_known
 from meshlite.model.networking import DestinationRule
@@ -37,8 +38,9 @@ def _view(
     workloads = snapshot.workloads_by_service.get(service.fqdn, ())
     known = snapshot.services_by_fqdn
     resources = [r for r in snapshot.resources if _concerns(r, service, workloads, known)]
-    keys = {resource.key for resource in resources}
-    own_rules = [rule for rule in rules if rule.key in keys]
+    own_rules = [rule for rule in rules if any(rule.resource is resource for resource in resources)]
+    ordered = sorted(resources, key=lambda resource: resource.sequence)
+    keys = tuple(dict.fromkeys(key for r in ordered for key in made_from(r.annotations) or (r.key,)))
     ports = _ports(workloads)
     return ServiceView(
         name=service.name,
@@ -50,7 +52,7 @@ def _view(
         endpoints=tuple(_endpoint(workload) for workload in workloads),
         subsets=tuple(_subset(s.name, s.labels, workloads) for rule in own_rules for s in rule.spec.subsets),
         mode=_mode(policies, service, workloads, ports),
-        resources=tuple(r.key for r in sorted(resources, key=lambda resource: resource.sequence)),
+        resources=keys,
         problems=tuple(dict.fromkeys(problem.reason for problem in problems if problem.resource in keys)),
     )
 

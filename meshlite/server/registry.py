@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +15,7 @@ from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Port, Workload
 from meshlite.server.auth import check_node_name
 from meshlite.server.clock import Clock
+from meshlite.server.door import Door
 from meshlite.server.events import Events
 from meshlite.server.mirror import Mirror, Write
 from meshlite.server.records import NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
@@ -47,6 +48,7 @@ class Registry:
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
         self.lease_seconds = lease_seconds
+        self._door = Door()
         self._mirror = mirror
         self._events = events
         self._clock = clock
@@ -89,6 +91,10 @@ class Registry:
         """What the node reported last, if its lease holds."""
         report = self._mirror.get(WORKLOADS, node)
         return report.workloads if report is not None and node in self._leases else ()
+
+    def status_of(self, key: str) -> Mapping[str, Any]:
+        """What is to be said about a resource of Gateway API; empty for any other."""
+        return self._door.statuses.get(key, {})
 
     def problems(self) -> tuple[Problem, ...]:
         """What the nodes say is wrong with resources: the `problems` of their status documents."""
@@ -192,14 +198,17 @@ class Registry:
 
     def publish(self) -> None:
         """Make the snapshot from what is in memory. Equal content has the same version and wakes nobody."""
-        services = tuple(stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
-        resources = tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items()))
+        shown = (stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
+        services = tuple(sorted(shown, key=lambda service: service.fqdn))
+        nodes = tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items()))
+        stored = tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items()))
         workloads = (workload for node in self._leases for workload in self.workloads_of(node))
+        resources = self._door.through(stored, services, nodes)
         content = Snapshot(
             trust_domain=self.trust_domain,
             outbound_traffic_policy=self._outbound_traffic_policy,
-            nodes=tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items())),
-            services=tuple(sorted(services, key=lambda service: service.fqdn)),
+            nodes=nodes,
+            services=services,
             workloads=tuple(sorted(workloads, key=lambda workload: workload.id)),
             resources=resources,
             hosts=self._hosts(resources),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from meshlite.server.mirror import Mirror, Write, parse
 from meshlite.server.records import COUNTERS, HISTORY, RESOURCES, Counter
 from meshlite.server.refusal import Refusal
 from meshlite.server.store import Store
+from meshlite.translate.gateway_api.conditions import troubles
 
 KEPT = 20
 """Changes of each resource that are remembered."""
@@ -24,7 +25,10 @@ _MEANING = ("api_version", "labels", "annotations", "spec")
 
 
 class ResourceBook:
-    """Owns the resources. `snapshot` gives the mesh to check against; `publish` is called after a change."""
+    """Owns the resources. `snapshot` gives the mesh to check against; `publish` is called after a change.
+
+    `status` gives what is to be said about a resource by its key.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class ResourceBook:
         admit: Admission,
         snapshot: Callable[[], Snapshot],
         publish: Callable[[], None],
+        status: Callable[[str], Mapping[str, Any]],
     ) -> None:
         self._mirror = mirror
         self._store = store
@@ -43,6 +48,7 @@ class ResourceBook:
         self._admit = admit
         self._snapshot = snapshot
         self._publish = publish
+        self._status = status
 
     def select(self, kind: str = "", namespace: str = "") -> tuple[Resource, ...]:
         """First applied first; empty arguments mean any."""
@@ -51,13 +57,11 @@ class ResourceBook:
             for resource in self._mirror.all(RESOURCES).values()
             if kind in ("", resource.kind) and namespace in ("", resource.namespace)
         )
-        return tuple(sorted(wanted, key=lambda resource: resource.sequence))
+        return tuple(map(self._shown, sorted(wanted, key=lambda resource: resource.sequence)))
 
     def get(self, key: str) -> Resource:
         """Raises Refusal (404)."""
-        if (resource := self._mirror.get(RESOURCES, key)) is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, f"there is no {key}", "see what there is: GET /v1/resources")
-        return resource
+        return self._shown(self._stored(key))
 
     async def history(self, key: str) -> tuple[wire.Revision, ...]:
         """Newest first; also of a deleted resource. Raises Refusal (404) where there never was one."""
@@ -84,12 +88,13 @@ class ResourceBook:
                     if one.action != "unchanged":
                         self._events.add("resource", one.key, f"{one.action} by {author}")
                 self._publish()
+                applied = [self._told(one) for one in applied]
         return wire.ApplyResponse(applied=tuple(applied))
 
     async def delete(self, key: str, author: str, generation: int | None = None) -> None:
         """Raises Refusal: 404 where it is not there, 409 where it is not at `generation`."""
         async with self._mirror.lock:
-            last = self.get(key)
+            last = self._stored(key)
             if generation is not None and generation != last.generation:
                 raise _outdated([{"resource": key, "expected": generation, "found": last.generation}])
             gone = last.model_copy(update={"generation": last.generation + 1})
@@ -98,6 +103,22 @@ class ResourceBook:
             self._publish()
 
     # --- parts; the caller holds the lock ---
+
+    def _stored(self, key: str) -> Resource:
+        """Raises Refusal (404)."""
+        if (resource := self._mirror.get(RESOURCES, key)) is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"there is no {key}", "see what there is: GET /v1/resources")
+        return resource
+
+    def _shown(self, resource: Resource) -> Resource:
+        """With its status, if it has one."""
+        status = self._status(resource.key)
+        return resource.model_copy(update={"status": dict(status)}) if status else resource
+
+    def _told(self, one: wire.Applied) -> wire.Applied:
+        """With what its status says against it: such a resource is taken, and may become good later."""
+        warnings = (*one.warnings, *troubles(self._status(one.key)))
+        return one.model_copy(update={"warnings": warnings})
 
     def _check_generations(self, resources: list[Resource]) -> None:
         stored = self._mirror.all(RESOURCES)

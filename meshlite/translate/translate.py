@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshlite.model.made import made_from
 from meshlite.model.mesh import Problem, Snapshot
 from meshlite.translate.envoy.emit import emit
 from meshlite.translate.memo import NOTHING, Memo, Memory
@@ -22,8 +23,11 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
     """
     problems: dict[tuple[str, str], Problem] = {}
 
+    made = {resource.key: made_from(resource.annotations) for resource in snapshot.resources}
+
     def report(resource: str, reason: str) -> None:
-        problems.setdefault((resource, reason), Problem(resource=resource, reason=reason))
+        for key in made.get(resource) or (resource,):
+            problems.setdefault((key, reason), Problem(resource=key, reason=reason))
 
     memo = Memo(last)
     decided, strict = plan(memo, snapshot, node, report)

@@ -53,7 +53,7 @@ def judged(case: Case) -> list[str]:
 
 
 def test_every_kind_gets_a_verdict() -> None:
-    assert all(kind.spec and kind.rules for kind in KINDS)
+    assert all(kind.spec and kind.rules for kind in KINDS if kind.group in ISTIO)
 
 
 def test_every_document_of_istios_validation_cases_is_judged() -> None:

@@ -96,7 +96,7 @@ NAME = "  name: default"
         (API, "security.istio.io/v1alpha3", 2, "kind", "write apiVersion: security.istio.io/v1"),
         (API, "networking.istio.io/v1", 2, "kind", "write apiVersion: security.istio.io/v1"),
         (API, "v1", 2, "kind", "did you mean apiVersion: security.istio.io/v1"),
-        (API, "gateway.networking.k8s.io/v1", 2, "kind", "Gateway API is not supported"),
+        (API, "gateway.networking.k8s.io/v1", 2, "kind", "write apiVersion: security.istio.io/v1"),
         (API, "cert-manager.io/v1", 2, "kind", "not known to meshlite"),
         ("apiVersion: security.istio.io/v1", "", 2, "apiVersion", "is required"),
         (NAME, "  nam: default", 4, "metadata.nam", "did you mean name"),

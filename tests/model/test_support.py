@@ -8,7 +8,7 @@ import pytest
 
 from meshlite.model import reference
 from meshlite.model.fields import paths_of
-from meshlite.model.kinds import KINDS, find
+from meshlite.model.kinds import KINDS, find, meant
 from meshlite.model.support import GAPS, Gap, matches
 
 PAGE = Path(__file__).parents[2] / "docs/reference/resources.md"
@@ -35,7 +35,10 @@ def test_a_kind_is_found_by_what_people_type(text: str) -> None:
 
 
 def test_names_of_kinds_are_not_shared() -> None:
-    words = [word for kind in KINDS for word in {kind.name.lower(), kind.plural, kind.short} if word]
-    assert len(words) == len(set(words))
+    words = [word for kind in KINDS for word in set(kind.words)]
+    assert {word for word in words if words.count(word) > 1} == {"gateway", "gateways"}
+    assert [kind.group for kind in meant("gateways")] == ["networking.istio.io", "gateway.networking.k8s.io"]
+    assert [kind.key for kind in meant("gtw")] == ["Gateway.gateway.networking.k8s.io"]
+    assert [kind.key for kind in meant("gw")] == ["Gateway"]
     assert find("") is None
     assert find("pod") is None

@@ -30,6 +30,14 @@ KINDS = {
     "proxy_config": "ProxyConfig",
     "wasm_plugin": "WasmPlugin",
     "traffic_extension": "TrafficExtension",
+    "http_route": "HTTPRoute",
+    "grpc_route": "GRPCRoute",
+    "tls_route": "TLSRoute",
+    "tcp_route": "TCPRoute",
+    "reference_grant": "ReferenceGrant",
+    "backend_tls_policy": "BackendTLSPolicy",
+    "listener_set": "ListenerSet",
+    "gateway_class": "GatewayClass",
 }
 
 
@@ -62,6 +70,11 @@ def cases() -> list[Case]:
                 spec, prefix = {"servers": [case["server"]]}, "spec.servers[0]"
             elif "jwt" in case:
                 spec, prefix = {"jwtRules": [case["jwt"]]}, "spec.jwtRules[0]"
+            elif "rule" in case:
+                spec, prefix = {"rules": [case["rule"]]}, "spec.rules[0]"
+            elif "listener" in case:
+                listener = {"name": "a", "port": 80, "protocol": "HTTP", **case["listener"]}
+                spec, prefix = {"parentRef": {"name": "g"}, "listeners": [listener]}, "spec.listeners[0]"
             line = document.lines[place,]
             verdicts = case.get("refused", {}), case.get("warned", {})
             found.append(Case(KINDS[path.stem], line, spec, prefix, *verdicts))

@@ -10,6 +10,7 @@ import yaml
 from meshlite.model.mesh import Resource, Service, Snapshot
 from meshlite.model.names import fqdn, virtual_address
 from meshlite.model.workload import Port, Workload
+from meshlite.server.door import Door
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.translation import Translation
@@ -76,13 +77,9 @@ def services(workloads: tuple[Workload, ...]) -> tuple[Service, ...]:
 def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
     """Snapshot and node view. A workload with `link` is captured, one with `host` is the host's own."""
     workloads = tuple(workload(fields) for fields in case["workloads"])
-    snapshot = Snapshot(
-        services=services(workloads),
-        workloads=workloads,
-        resources=tuple(
-            resource(document, place) for place, document in enumerate(case.get("resources", []))
-        ),
-    )
+    written = tuple(resource(document, place) for place, document in enumerate(case.get("resources", [])))
+    found = services(workloads)
+    snapshot = Snapshot(services=found, workloads=workloads, resources=Door().through(written, found, ()))
     host = {workload(fields).id: fields["host"] for fields in case["workloads"] if "host" in fields}
     return snapshot, NodeView(name=NODE, attachments=attachments(case), host_workloads=host)
 

@@ -86,6 +86,66 @@ spec:
     route: [{destination: {host: web, subset: v1}}]
 """
 
+GATEWAY_API = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api}]
+  rules:
+  - matches: [{path: {type: RegularExpression, value: "/pat[a-z]+"}}]
+    backendRefs: [{name: other, port: PORT}]
+  - backendRefs: [{name: api, port: PORT}]
+  - matches: [{path: {value: /short}}, {path: {value: /short/er}, headers: [{name: x-user, value: jason}]}]
+    filters:
+    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Rule, value: 100%}]}}
+    - {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-answer, value: "3"}]}}
+    backendRefs: [{name: web, port: PORT}]
+  - matches: [{path: {type: Exact, value: /short/er}}]
+    backendRefs: [{name: other, port: PORT}]
+  - matches: [{path: {value: /gone}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: [{name: api, port: PORT}]
+  - matches: [{path: {value: /old}}]
+    filters:
+    - type: URLRewrite
+      urlRewrite: {hostname: inner.example.com, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new/}}
+    backendRefs: [{name: api, port: PORT}]
+  - matches: [{path: {value: /whole}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /all}}}]
+    backendRefs: [{name: api, port: PORT}]
+  - matches: [{path: {value: /away}}]
+    filters:
+    - type: RequestRedirect
+      requestRedirect: {hostname: b.example.com, path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}
+  - matches: [{path: {value: /nobody}}]
+    backendRefs: [{name: nobody, port: PORT}]
+  - matches: [{path: {value: /nothing}}]
+    backendRefs: [{name: api, port: PORT, weight: 0}]
+  - matches: [{path: {value: /half}}]
+    backendRefs: [{name: api, port: PORT}, {name: nobody, port: PORT}]
+  - matches: [{path: {value: /query}, method: POST, queryParams: [{name: a, value: "1"}]}]
+    backendRefs: [{name: other, port: PORT}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: under}
+spec:
+  parentRefs: [{group: "", kind: Service, name: under}]
+  rules:
+  - filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /base}}}]
+    backendRefs: [{name: other, port: PORT}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: calls}
+spec:
+  parentRefs: [{group: "", kind: Service, name: calls}]
+  rules:
+  - matches: [{method: {service: demo.Echo, method: Say}}]
+    backendRefs: [{name: calls, port: CALLS}]
+"""
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers with what it got, as JSON; some paths misbehave."""
@@ -118,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    do_OPTIONS = do_GET
+    do_OPTIONS = do_POST = do_GET
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -162,6 +222,7 @@ def case(port: int, grpc_port: int) -> dict[str, Any]:
         number = grpc_port if protocol == "grpc" else port
         return {"name": name, "service": service, "host": address, "ports": [f"{protocol}:{number}"], **more}
 
+    routes = GATEWAY_API.replace("PORT", str(port)).replace("CALLS", str(grpc_port))
     return {
         "workloads": [
             {"name": "caller", "ports": [], "link": "169.254.1.1"},
@@ -173,8 +234,10 @@ def case(port: int, grpc_port: int) -> dict[str, Any]:
             hosted("half-2", "half", SERVERS["dead-1"]),
             hosted("empty-1", "empty", SERVERS["other"], health="unhealthy"),
             hosted("calls", "calls", GRPC, protocol="grpc"),
+            hosted("api-1", "api", SERVERS["web-v1"]),
+            hosted("under-1", "under", SERVERS["web-v1"]),
         ],
-        "resources": list(yaml.safe_load_all(RESOURCES)),
+        "resources": [*yaml.safe_load_all(RESOURCES), *yaml.safe_load_all(routes)],
     }
 
 
@@ -396,3 +459,71 @@ def test_grpc(proxy: Proxy) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{proxy.grpc}", options=options) as channel:
         say = channel.unary_unary("/demo.Echo/Say", lambda text: text, lambda text: text)
         assert [say(b"hello", timeout=5) for _ in range(3)] == [b"hello"] * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "server"),
+    [
+        ("/short", {}, "web-v1"),
+        ("/short/x", {}, "web-v1"),
+        ("/shorter", {}, "api"),
+        ("/short/er", {}, "other"),
+        ("/short/er/x", {"x_user": "jason"}, "web-v1"),
+        ("/patch", {}, "other"),
+        ("/pat/x", {}, "api"),
+        ("/", {}, "api"),
+    ],
+)
+def test_gateway_api_the_closest_match_wins_wherever_it_stands(
+    caller: Caller, path: str, headers: dict[str, str], server: str
+) -> None:
+    """Exact before the longest prefix, by whole elements, before patterns, before a rule without match."""
+    status, answer, body = caller.send(path, host="api", **headers)
+    assert status == 200
+    if server == "web-v1":
+        assert body["headers"]["x-rule"] == "100%"
+        assert answer["x-answer"] == "3"
+    else:
+        assert "x-rule" not in body["headers"]
+        assert body["server"] == (SERVERS["other"] if server == "other" else SERVERS["web-v1"])
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/gone", "/"),
+        ("/gone/", "/"),
+        ("/gone/x/y?a=1", "/x/y?a=1"),
+        ("/old", "/new"),
+        ("/old/x", "/new/x"),
+        ("/older", "/older"),
+        ("/whole/x", "/all"),
+    ],
+)
+def test_gateway_api_rewrites_whole_elements(caller: Caller, path: str, seen: str) -> None:
+    status, _, body = caller.send(path, host="api")
+    assert (status, body["path"]) == (200, seen)
+    assert (body["headers"]["host"] == "inner.example.com") == seen.startswith("/new")
+
+
+def test_gateway_api_puts_all_paths_under_another(caller: Caller) -> None:
+    assert caller.send("/x", host="under")[2]["path"] == "/base/x"
+    assert caller.send("/", host="under")[2]["path"] == "/base/"
+
+
+def test_gateway_api_redirects_without_doubled_slashes(caller: Caller) -> None:
+    status, headers, _ = caller.send("/away/x", host="api")
+    assert (status, headers["location"]) == (302, f"http://b.example.com:{caller.service_port}/x")
+
+
+def test_gateway_api_a_backend_that_is_not_there_is_an_error_of_the_route(caller: Caller) -> None:
+    assert caller.send("/nobody", host="api")[0] == 500
+    assert caller.send("/nothing", host="api")[0] == 500
+    found = Counter(caller.send("/half", host="api")[0] for _ in range(100))
+    assert set(found) == {200, 500}
+
+
+def test_gateway_api_method_and_query(caller: Caller) -> None:
+    assert caller.send("/query?a=1", host="api", method="POST")[2]["server"] == SERVERS["other"]
+    assert caller.send("/query?a=1", host="api")[2]["server"] == SERVERS["web-v1"]
+    assert caller.send("/query?a=2", host="api", method="POST")[2]["server"] == SERVERS["web-v1"]

@@ -120,9 +120,10 @@ SHORT = {"svc": "services", "service": "services", "wl": "workloads", "workload"
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Kinds for the shell's completion: plural names."""
-    from meshlite.model.kinds import KINDS, SUPPORTED
+    from meshlite.model.kinds import KINDS
 
-    names = ["all", *LISTINGS, *(kind.plural for kind in KINDS if kind.name in SUPPORTED)]
+    known = dict.fromkeys(kind.plural for kind in KINDS if kind.spec and kind.enforced)
+    names = ("all", *LISTINGS, *known)
     return [CompletionItem(name) for name in names if name.startswith(incomplete.lower())]
 
 
@@ -138,8 +139,8 @@ def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def get(
     ctx: click.Context, kind: str, name: str | None, namespace: str, all_namespaces: bool, output: Output
 ) -> None:
-    """List resources of KIND (Istio's names: virtualservices, vs, dr, pa; or all), or what was found:
-    services, workloads, nodes, events.
+    """List resources of KIND (names of Istio and Gateway API: virtualservices, vs, dr, httproutes; or all),
+    or what was found: services, workloads, nodes, events.
 
     \b
     meshlite get vs
@@ -171,17 +172,20 @@ def manifest(resource: Row) -> dict[str, Any]:
         if resource[key]:
             metadata[key] = resource[key]
     metadata["generation"] = resource["generation"]
-    return {
+    made = {
         "apiVersion": resource["api_version"],
         "kind": resource["kind"],
         "metadata": metadata,
         "spec": resource["spec"],
     }
+    return made | ({"status": resource["status"]} if resource.get("status") else {})
 
 
 def summary(resource: Row) -> str:
     """What a resource is about, in a few words for a table."""
     spec = resource["spec"]
+    if words := _gateway_api(spec, resource.get("status") or {}):
+        return words
     if hosts := spec.get("hosts"):
         return ", ".join(hosts)
     if host := spec.get("host"):
@@ -194,19 +198,37 @@ def summary(resource: Row) -> str:
     return "-"
 
 
+def _gateway_api(spec: Row, status: Row) -> str:
+    """A Gateway's listeners or a route's hosts and parents, and what stands against them."""
+    if "listeners" in spec:
+        words = ", ".join(f"{row['name']} {row['protocol']}:{row['port']}" for row in spec["listeners"])
+    elif "parentRefs" in spec:
+        parents = ", ".join(f"{row.get('kind', 'Gateway')} {row['name']}" for row in spec["parentRefs"])
+        words = f"{', '.join(spec.get('hostnames', ())) or 'all hosts'} of {parents}"
+    else:
+        return ""
+    parts = (status, *status.get("parents", ()))
+    rows = [row for part in parts for row in part.get("conditions", ()) if row["status"] != "True"]
+    reasons = ", ".join(dict.fromkeys(str(row["reason"]) for row in rows))
+    return f"{words} ({reasons})" if reasons else words
+
+
 def clock(seconds: float) -> str:
     """A time in seconds since 1970 as local time for people."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _resources(server: Client, kind: str, name: str | None, namespace: str) -> list[Row]:
-    from meshlite.model.kinds import find
+    from meshlite.model.kinds import meant
+    from meshlite.model.mesh import Resource
 
-    known = None if kind.lower() == "all" else find(kind)
-    if known is None and kind.lower() != "all":
+    known = meant(kind)
+    if not known and kind.lower() != "all":
         raise no_kind(kind)
-    rows = server.get("/v1/resources", kind=known.name if known else "", namespace=namespace)
-    return [row for row in rows["resources"] if name in (None, row["name"])]
+    rows = server.get("/v1/resources", kind=known[0].name if known else "", namespace=namespace)
+    keys = {one.key for one in known}
+    found = [row for row in rows["resources"] if name in (None, row["name"])]
+    return [row for row in found if not known or Resource.model_validate(row).kind_key in keys]
 
 
 def no_kind(kind: str) -> Failure:
@@ -215,7 +237,7 @@ def no_kind(kind: str) -> Failure:
 
     from meshlite.model.kinds import KINDS
 
-    names = ["all", *LISTINGS, *SHORT, *(word for k in KINDS for word in (k.plural, k.name.lower(), k.short))]
+    names = ["all", *LISTINGS, *SHORT, *(word for k in KINDS for word in k.words)]
     close = get_close_matches(kind.lower(), [name for name in names if name], n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     kinds = f"Istio's kinds (vs, dr, pa, …), {', '.join(LISTINGS)}, all"
@@ -249,11 +271,18 @@ def _table(listing: Listing, rows: list[Row]) -> None:
     columns(listing.headings, [listing.cells(row) for row in rows])
 
 
+def _kind(resource: Row) -> str:
+    """With its API group where Istio has a kind of that name, too."""
+    from meshlite.model.mesh import kind_key
+
+    return kind_key(str(resource["api_version"]).rpartition("/")[0], str(resource["kind"]))
+
+
 def _resource_table(resources: Sequence[Row]) -> None:
     columns(
         ("NAMESPACE", "KIND", "NAME", "CHANGES", "ABOUT"),
         [
-            tuple(plain(cell) for cell in (r["namespace"], r["kind"], r["name"], r["generation"], summary(r)))
+            tuple(plain(cell) for cell in (r["namespace"], _kind(r), r["name"], r["generation"], summary(r)))
             for r in resources
         ],
     )

@@ -242,18 +242,34 @@ def _targets(
 ) -> list[str]:
     """Keys (kind/namespace/name) to delete; files last to first, so that users go before what they use."""
     if kind and name:
-        from meshlite.model.kinds import find
-
-        known = find(kind)
-        if known is None:
-            raise no_kind(kind)
-        return [f"{known.name}/{namespace or only_project(server)}/{name}"]
+        return [_named(server, kind, name, namespace)]
     given = list(texts(sources))
     reading = read_texts(given, namespace)
     if _unnamed(reading):
         reading = read_texts(given, only_project(server))
     refuse(list(reading.rejections), "nothing was deleted")
     return [document.resource.key for document in reversed(reading.documents)]
+
+
+def _named(server: Client, kind: str, name: str, namespace: str) -> str:
+    """The key meant; where two kinds go by one name, that of the resource which is there."""
+    from meshlite.model.kinds import meant
+    from meshlite.model.names import ROOT_NAMESPACE
+
+    known = meant(kind)
+    if not known:
+        raise no_kind(kind)
+    place = ROOT_NAMESPACE if known[0].cluster_wide else namespace or only_project(server)
+    keys = [f"{one.key}/{place}/{name}" for one in known]
+    if len(keys) == 1:
+        return keys[0]
+    there = [key for key in keys if server.call("GET", f"/v1/resources/{key}", accept=(404,)).status != 404]
+    if len(there) > 1:
+        words = " or ".join(one.words[-1] for one in known)
+        raise Failure(
+            f"there are {len(there)} of that name", why=", ".join(there), next_step=f"write {words}"
+        )
+    return (there or keys)[0]
 
 
 def show_applied(applied: list[dict[str, Any]], dry_run: bool) -> None:

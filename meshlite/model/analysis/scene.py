@@ -18,7 +18,7 @@ from meshlite.model.wire import Document
 
 T = TypeVar("T", bound=Message)
 T_co = TypeVar("T_co", bound=Message, covariant=True)
-_SPECS = {kind.name: kind.spec for kind in KINDS if kind.spec is not None}
+_SPECS = {kind.key: kind.spec for kind in KINDS if kind.spec is not None}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Scene:
 
 
 def _typed(document: Document) -> Message | None:
-    model = _SPECS.get(document.resource.kind)
+    model = _SPECS.get(document.resource.kind_key)
     if model is None:
         return None
     try:

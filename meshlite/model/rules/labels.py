@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from meshlite.model.faults import Fault
 from meshlite.model.located import Path
+from meshlite.model.made import PARENTS, SEMANTICS
 from meshlite.model.mesh import Resource
 from meshlite.model.rules import forms
 from meshlite.model.selector import LabelSelector, WorkloadSelector
@@ -13,7 +14,7 @@ from meshlite.model.selector import LabelSelector, WorkloadSelector
 DRY_RUN = "istio.io/dry-run"
 """Annotation of an AuthorizationPolicy that is to be logged, not enforced."""
 
-_FORBIDDEN = ("internal.istio.io/parents", "internal.istio.io/parent-namespace")
+_FORBIDDEN = (PARENTS, SEMANTICS, "internal.istio.io/parent-namespace")
 
 
 def metadata(resource: Resource) -> Iterator[Fault]:

@@ -38,6 +38,7 @@ _REDIRECTS = {
     307: "TEMPORARY_REDIRECT",
     308: "PERMANENT_REDIRECT",
 }
+_MISSING = {404: "NOT_FOUND", 500: "INTERNAL_SERVER_ERROR"}
 _OTHER_HOSTS = {
     "name": "envoy.retry_host_predicates.previous_hosts",
     "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
@@ -104,6 +105,8 @@ def _match(match: Match) -> dict[str, Any]:
 def _path(path: Text) -> dict[str, Any]:
     if path.kind == "exact":
         return {"path": path.value}
+    if path.kind == "elements":
+        return {"path_separated_prefix": path.value}
     if path.kind == "regex":
         return {"safe_regex": {"regex": path.value}}
     return {"prefix": path.value or "/"}
@@ -130,8 +133,10 @@ def _forward(action: Forward) -> dict[str, Any]:
         request_mirror_policies=[_mirror(mirror) for mirror in action.mirrors],
         hash_policy=[hash_policy(key) for key in action.hash_keys],
     )
-    if action.pattern:
-        fields["regex_rewrite"] = {"pattern": {"regex": action.pattern}, "substitution": action.substitution}
+    if rewrite := _substitution(action.pattern, action.substitution):
+        fields["regex_rewrite"] = rewrite
+    if action.missing != 503:
+        fields["cluster_not_found_response_code"] = _MISSING[action.missing]
     fields["timeout"] = duration(action.timeout) if action.timeout is not None else "0s"
     if len(action.targets) == 1:
         return {"cluster": action.targets[0].cluster, **fields}
@@ -194,7 +199,12 @@ def _redirect(action: Redirect) -> dict[str, Any]:
         prefix_rewrite=action.prefix,
         scheme_redirect=action.scheme,
         port_redirect=action.port,
+        regex_rewrite=_substitution(action.pattern, action.substitution),
     )
+
+
+def _substitution(pattern: str, substitution: str) -> dict[str, Any]:
+    return {"pattern": {"regex": pattern}, "substitution": substitution} if pattern else {}
 
 
 def _respond(action: Respond) -> dict[str, Any]:

@@ -8,16 +8,23 @@ from meshlite.translate.plan.route import HeaderMatch, Match, Text
 _ANYTHING = Match()
 
 
-def match(block: HTTPMatchRequest | None) -> Match:
-    """What must hold for a request; without a block, nothing."""
+def match(block: HTTPMatchRequest | None, by_element: bool = False) -> Match:
+    """What must hold for a request; without a block, nothing. `by_element`: how prefixes are compared."""
     if block is None:
         return _ANYTHING
     return Match(
-        path=text(block.uri) if block.uri is not None else Text("prefix", "/"),
+        path=_path(block.uri, by_element) if block.uri is not None else Text("prefix", "/"),
         ignore_case=block.ignore_uri_case,
         headers=_headers(block),
         query=tuple(sorted((name, text(value)) for name, value in block.query_params.items())),
     )
+
+
+def _path(value: StringMatch, by_element: bool) -> Text:
+    """A prefix of whole elements takes `/a` and `/a/b`, not `/ab`."""
+    if by_element and value.prefix is not None and value.prefix != "/":
+        return Text("elements", value.prefix.removesuffix("/"))
+    return text(value)
 
 
 def text(value: StringMatch) -> Text:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Generic, TypeVar, cast
 
 from meshlite.model.faults import field
+from meshlite.model.made import made_from
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
 from meshlite.model.validate import read as read_spec
@@ -62,10 +63,13 @@ def read(memo: Memo, resources: tuple[Resource, ...]) -> tuple[Read, Told]:
 
 
 def _applied(resource: Resource) -> Applied[Message] | str:
-    """The typed spec, or what is wrong. Resources are judged when stored, but maybe by an older version."""
+    """The typed spec, or what is wrong. Resources are judged when stored, but maybe by an older version.
+
+    What is made from others is good if those are, and need not keep to the rules for names and the like.
+    """
     spec, faults = read_spec(resource)
     fault = next((fault for fault in faults if not fault.warning), None)
-    if fault is not None:
+    if fault is not None and not (spec is not None and made_from(resource.annotations)):
         return f"{field(fault.path)} {fault.reason}"
     return Applied(resource, spec) if spec is not None else "it cannot be read"
 

@@ -17,9 +17,9 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """How a string must look; `present` takes any value."""
+    """How a string must look; `present` takes any value, `elements` is a prefix of whole path elements."""
 
-    kind: Literal["exact", "prefix", "regex", "present"]
+    kind: Literal["exact", "prefix", "elements", "regex", "present"]
     value: str = ""
 
 
@@ -122,7 +122,10 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Send on. `timeout` None: none. `prefix` replaces the matched part; or `substitution` the `pattern`."""
+    """Send on. `timeout` None: none. `prefix` replaces the matched part; or `substitution` the `pattern`.
+
+    `missing`: the answer where the chosen cluster is not there.
+    """
 
     targets: tuple[Target, ...]
     timeout: timedelta | None = None
@@ -133,11 +136,12 @@ class Forward:
     host: str = ""
     mirrors: tuple[Mirror, ...] = ()
     hash_keys: tuple[HashKey, ...] = ()
+    missing: int = 503
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Empty or 0: as in the request."""
+    """Empty or 0: as in the request. `prefix` replaces the matched part; or `substitution` the `pattern`."""
 
     code: int = 301
     host: str = ""
@@ -145,6 +149,8 @@ class Redirect:
     prefix: str = ""
     scheme: str = ""
     port: int = 0
+    pattern: str = ""
+    substitution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

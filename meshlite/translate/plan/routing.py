@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from meshlite.model.made import of_gateway_api
 from meshlite.model.names import resolve_known
 from meshlite.model.networking import (
     Destination,
@@ -21,6 +22,7 @@ from meshlite.translate.plan.caller import Caller
 from meshlite.translate.plan.catalog import Callee, Catalog
 from meshlite.translate.plan.cluster import LoadBalancer
 from meshlite.translate.plan.destinations import Destinations
+from meshlite.translate.plan.elements import by_element
 from meshlite.translate.plan.match import match
 from meshlite.translate.plan.resources import Applied, Report, Told, private, visible
 from meshlite.translate.plan.route import Forward, Mirror, Redirect, Respond, Retry, Route, Target
@@ -202,8 +204,9 @@ def _route(
         return None
     name = ".".join(part for part in (rule.name, block.name if block else "") if part)
     lone = rule.route[0] if len(rule.route) == 1 and isinstance(taken, Forward) else None
-    return Route(
-        match(block),
+    of_api = of_gateway_api(owner.resource)
+    made = Route(
+        match(block, of_api),
         taken,
         name,
         action.header_changes(rule.headers, lone.headers if lone else None),
@@ -211,6 +214,7 @@ def _route(
         action.cors(rule.cors_policy),
         block.stat_prefix if block else "",
     )
+    return by_element(made) if of_api else made
 
 
 def _forward(owner: Applied[VirtualService], place: int, rule: HTTPRoute, context: Context) -> Forward | None:
@@ -252,7 +256,9 @@ def _place(owner: Applied[VirtualService], destination: Destination, context: Co
 def _cluster(owner: Applied[VirtualService], destination: Destination, context: Context) -> str:
     host, port = _place(owner, destination, context)
     service = context.services.services.get(host)
-    if service is None:
+    if service is None and of_gateway_api(owner.resource):
+        pass  # its status says so, and requests get 500
+    elif service is None:
         context.report(owner.key, f"host {destination.host} is not in the mesh: requests to it get 503")
     elif service.ports and port not in service.ports:
         context.report(owner.key, f"host {destination.host} has no port {port}: requests to it get 503")
