@@ -18,72 +18,11 @@ from google.protobuf.message import DecodeError
 
 TARGET = Path(__file__).parents[1] / "meshlite" / "translate" / "envoy" / "descriptors.bin.z"
 
-WANTED = (
-    "envoy/config/bootstrap/v3/",
-    "envoy/config/cluster/v3/",
-    "envoy/config/core/v3/",
-    "envoy/config/endpoint/v3/",
-    "envoy/config/listener/v3/",
-    "envoy/config/metrics/v3/",
-    "envoy/config/overload/v3/",
-    "envoy/config/rbac/v3/",
-    "envoy/config/route/v3/",
-    "envoy/config/trace/v3/opentelemetry.proto",
-    "envoy/config/trace/v3/zipkin.proto",
-    "envoy/service/discovery/v3/",
-    "envoy/extensions/access_loggers/file/v3/",
-    "envoy/extensions/access_loggers/filters/",
-    "envoy/extensions/access_loggers/open_telemetry/v3/",
-    "envoy/extensions/access_loggers/stats/v3/",
-    "envoy/extensions/access_loggers/stream/v3/",
-    "envoy/extensions/bootstrap/internal_listener/v3/",
-    "envoy/extensions/clusters/dynamic_forward_proxy/v3/",
-    "envoy/extensions/filters/common/",
-    "envoy/extensions/filters/http/buffer/v3/",
-    "envoy/extensions/filters/http/cors/v3/",
-    "envoy/extensions/filters/http/dynamic_forward_proxy/v3/",
-    "envoy/extensions/filters/http/ext_authz/v3/",
-    "envoy/extensions/filters/http/fault/v3/",
-    "envoy/extensions/filters/http/grpc_stats/v3/",
-    "envoy/extensions/filters/http/grpc_web/v3/",
-    "envoy/extensions/filters/http/header_mutation/v3/",
-    "envoy/extensions/filters/http/jwt_authn/v3/",
-    "envoy/extensions/filters/http/local_ratelimit/v3/",
-    "envoy/extensions/filters/http/lua/v3/",
-    "envoy/extensions/filters/http/rbac/v3/",
-    "envoy/extensions/filters/http/router/v3/",
-    "envoy/extensions/filters/http/set_filter_state/v3/",
-    "envoy/extensions/filters/http/stateful_session/v3/",
-    "envoy/extensions/filters/http/upstream_codec/v3/",
-    "envoy/extensions/filters/http/wasm/v3/",
-    "envoy/extensions/filters/listener/http_inspector/v3/",
-    "envoy/extensions/filters/listener/original_dst/v3/",
-    "envoy/extensions/filters/listener/proxy_protocol/v3/",
-    "envoy/extensions/filters/listener/set_filter_state/v3/",
-    "envoy/extensions/filters/listener/tls_inspector/v3/",
-    "envoy/extensions/filters/network/direct_response/v3/",
-    "envoy/extensions/filters/network/http_connection_manager/v3/",
-    "envoy/extensions/filters/network/rbac/v3/",
-    "envoy/extensions/filters/network/set_filter_state/v3/",
-    "envoy/extensions/filters/network/sni_cluster/v3/",
-    "envoy/extensions/filters/network/tcp_proxy/v3/",
-    "envoy/extensions/filters/network/wasm/v3/",
-    "envoy/extensions/load_balancing_policies/",
-    "envoy/extensions/local_address_selectors/filter_state_override/v3/",
-    "envoy/extensions/matching/",
-    "envoy/extensions/request_id/uuid/v3/",
-    "envoy/extensions/resource_monitors/",
-    "envoy/extensions/retry/",
-    "envoy/extensions/transport_sockets/internal_upstream/v3/",
-    "envoy/extensions/transport_sockets/proxy_protocol/v3/",
-    "envoy/extensions/transport_sockets/raw_buffer/v3/",
-    "envoy/extensions/transport_sockets/tls/",
-    "envoy/extensions/upstreams/http/",
-    "envoy/extensions/upstreams/tcp/",
-    "xds/type/matcher/v3/",
-    "xds/type/v3/typed_struct.proto",
-)
-"""Files to keep, by the beginning of their path; what they import comes along."""
+WANTED = ("envoy/", "udpa/type/", "xds/")
+"""Files to keep, by the beginning of their path; what they import comes along.
+
+All that Envoy understands: an EnvoyFilter may write any of it.
+"""
 
 _LENGTH_DELIMITED_OR_VARINT = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15})
 _NAME = re.compile(rb"\x0a(.)([A-Za-z0-9_][A-Za-z0-9_/.\-]{4,120}?\.proto)", re.DOTALL)

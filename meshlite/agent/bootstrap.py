@@ -65,6 +65,8 @@ _CLUSTER_NAME = {
 }
 """Envoy's own rule ends a cluster's name at its first dot; ours are services' full names."""
 
+_INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+
 _DEFAULT_TAGS = (
     "envoy.response_code",
     "envoy.response_code_class",
@@ -93,6 +95,13 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
             "use_all_default_tags": False,
             "stats_tags": [_CLUSTER_NAME, *({"tag_name": name} for name in _DEFAULT_TAGS)],
         },
+        # Inbound chains are listeners that only this Envoy itself comes in by.
+        "bootstrap_extensions": [
+            {
+                "name": "envoy.bootstrap.internal_listener",
+                "typed_config": {"@type": f"type.googleapis.com/{_INTERNAL}"},
+            }
+        ],
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         # Nothing but the agent's scrape reads the statistics: no timer needs to collect them.
         "stats_flush_on_admin": True,

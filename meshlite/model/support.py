@@ -53,6 +53,10 @@ def _any(value: object) -> bool:
     return True
 
 
+def _not(*values: str) -> Callable[[object], bool]:
+    return lambda value: value not in values
+
+
 def _is(*values: str) -> Callable[[object], bool]:
     return lambda value: value in values
 
@@ -67,6 +71,10 @@ _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutive
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
+_BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
+_WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
+_SOCKET = "is not looked at: within a node no chain has a transport socket"
+_CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
 _EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
 _SESSIONS = "is not supported: write consistentHash by a cookie or header in a DestinationRule"
@@ -125,7 +133,13 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
     Gap(_SC, "egress[].bind", "refused", _BIND),
     Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
-    Gap(_EF, "configPatches", "refused", "patches are not in effect yet", _any),
+    Gap(_EF, "targetRefs", "refused", "targets of the Gateway API are not supported yet: select by labels"),
+    Gap(_EF, "configPatches[].applyTo", "refused", _BOOTSTRAP, _is("BOOTSTRAP"), "BOOTSTRAP"),
+    Gap(_EF, "configPatches[].match.context", "refused", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),
+    Gap(_EF, "configPatches[].match.waypoint", "refused", _WAYPOINT, _any),
+    Gap(_EF, "configPatches[].match.listener.portName", "warned", "was never built by Istio: no port has it"),
+    Gap(_EF, "configPatches[].match.listener.filterChain.transportSocket", "warned", _SOCKET),
+    Gap(_EF, "configPatches[].patch.filterClass", "warned", _CLASS, _not("UNSPECIFIED"), "all"),
     Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
     Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),
     Gap(_TE, "wasm", "refused", "extensions are not in effect yet", _any),

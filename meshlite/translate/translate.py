@@ -8,6 +8,7 @@ from meshlite.translate.envoy.emit import emit
 from meshlite.translate.memo import NOTHING, Memo, Memory
 from meshlite.translate.node import NodeView
 from meshlite.translate.plan.plan import plan
+from meshlite.translate.plan.resources import tell
 from meshlite.translate.translation import Translation
 
 
@@ -31,7 +32,8 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
 
     memo = Memo(last)
     decided, strict = plan(memo, snapshot, node, report)
-    resources = emit(memo, decided)
+    resources, told = emit(memo, decided)
+    tell(told, report)
     return Translation(resources, tuple(problems.values()), strict), memo.now
 
 

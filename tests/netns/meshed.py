@@ -21,7 +21,7 @@ from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.translate import translate
 from tests.netns.world import Box, dial, new_socket, serving
 from tests.translate import cases
-from tests.translate.envoy import parts, with_endpoints
+from tests.translate.envoy import INTERNAL, parts, with_endpoints
 
 VIRTUAL = {"app": "240.240.0.1", "neighbour": "240.240.0.2"}
 PORTS = (Port(number=8080, protocol="tcp", origin="label"), Port(number=8000, protocol="auto"))
@@ -77,7 +77,10 @@ class Proxy:
     def bootstrap(self) -> Path:
         file = self.folder / "bootstrap.json"
         dynamic = {"cds_config": self.source("clusters"), "lds_config": self.source("listeners")}
-        file.write_text(json.dumps({"node": {"id": "test", "cluster": "test"}, "dynamic_resources": dynamic}))
+        node = {"id": "test", "cluster": "test"}
+        file.write_text(
+            json.dumps({"node": node, "bootstrap_extensions": INTERNAL, "dynamic_resources": dynamic})
+        )
         return file
 
 
@@ -115,14 +118,23 @@ async def web(where: Box | None, address: str, port: int, label: str) -> AsyncIt
 
 async def get(box: Box | None, address: str, port: int, host: str) -> str:
     """`<status> <body>` of a request on a connection of its own."""
+    status, _, body = await ask(box, address, port, host)
+    return f"{status} {body}"
+
+
+async def ask(
+    box: Box | None, address: str, port: int, host: str, path: str = "/"
+) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body of the answer to a request on a connection of its own."""
     made = box.socket(address) if box else new_socket(address)
     async with asyncio.timeout(5):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
-        writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
-    return f"{head.split()[1].decode()} {body.decode()}"
+    first, *lines = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body.decode()
 
 
 @asynccontextmanager

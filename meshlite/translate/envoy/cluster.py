@@ -18,6 +18,7 @@ from meshlite.translate.plan.cluster import (
     Endpoint,
     EndpointSet,
     Http,
+    InboundCluster,
     Keepalive,
     LoadBalancer,
     Outliers,
@@ -39,6 +40,27 @@ _POLICIES = {
 }
 
 
+INBOUND = "meshlite.inbound"
+"""Metadata of endpoints that are inbound chains, which are told what the caller's side knows."""
+
+_CHAIN_SOCKET = {
+    "name": INBOUND,
+    "match": {INBOUND: True},
+    "transport_socket": {
+        "name": "envoy.transport_sockets.internal_upstream",
+        "typed_config": typed(
+            "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
+            {
+                "transport_socket": {
+                    "name": "envoy.transport_sockets.raw_buffer",
+                    "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"),
+                }
+            },
+        ),
+    },
+}
+
+
 def own(cluster: Cluster) -> dict[str, Any]:
     """What of a cluster is its own: `usage` is the rest."""
     istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
@@ -47,6 +69,7 @@ def own(cluster: Cluster) -> dict[str, Any]:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
+        **only(transport_socket_matches=[_CHAIN_SOCKET] if cluster.chained else None),
     }
 
 
@@ -55,7 +78,7 @@ def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
     panic = policy.outliers.panic_percent if policy.outliers is not None else 0
     return {
         "connect_timeout": duration(policy.pool.connect_timeout),
-        "upstream_bind_config": {"socket_options": _marked(mark)},
+        "upstream_bind_config": {"socket_options": marked(mark)},
         "common_lb_config": {"healthy_panic_threshold": {"value": panic}},
         "circuit_breakers": {"thresholds": [_thresholds(policy.pool)]},
         **_balancer(policy.balancer),
@@ -63,6 +86,35 @@ def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
             outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
             upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
             typed_extension_protocol_options=_protocol_options(http, policy),
+        ),
+    }
+
+
+def inbound(cluster: InboundCluster) -> dict[str, Any]:
+    """The app behind an inbound chain."""
+    istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
+    bind: dict[str, Any] = {"socket_options": marked(cluster.mark)}
+    if cluster.namespace_path:
+        source = "::" if ":" in cluster.address else "0.0.0.0"
+        path = {"network_namespace_filepath": cluster.namespace_path}
+        bind["source_address"] = {"address": source, "port_value": 0, **path}
+    address = {"address": cluster.address, "port_value": cluster.port}
+    endpoint = {"endpoint": {"address": {"socket_address": address}}}
+    pool = cluster.pool
+    return {
+        "name": cluster.name,
+        "type": "STATIC",
+        "connect_timeout": duration(pool.connect_timeout),
+        "upstream_bind_config": bind,
+        "circuit_breakers": {"thresholds": [_thresholds(pool)]},
+        "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
+        "load_assignment": {
+            "cluster_name": cluster.name,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+        **only(
+            upstream_connection_options=_keepalive(pool.keepalive) if pool.keepalive else None,
+            typed_extension_protocol_options=_protocol_options(cluster.http, Policy(pool=pool)),
         ),
     }
 
@@ -96,7 +148,7 @@ def original(name: str, source: str, mark: int) -> dict[str, Any]:
         "upstream_bind_config": {
             "source_address": {"address": source, "port_value": 0},
             "extra_source_addresses": [{"address": {"address": "::", "port_value": 0}}],
-            "socket_options": _marked(mark),
+            "socket_options": marked(mark),
             "local_address_selector": {
                 "name": "envoy.upstream.local_address_selector.filter_state_override",
                 "typed_config": typed(_SELECTOR),
@@ -115,7 +167,7 @@ def original(name: str, source: str, mark: int) -> dict[str, Any]:
     }
 
 
-def _marked(mark: int) -> list[dict[str, Any]]:
+def marked(mark: int) -> list[dict[str, Any]]:
     """Capture lets pass what carries the mark, so the proxy never takes its own connections."""
     option = {"level": _SOL_SOCKET, "name": _SO_MARK, "int_value": mark, "state": "STATE_PREBIND"}
     return [option | {"description": "SO_MARK"}]
@@ -243,7 +295,10 @@ def _error_matcher(codes: tuple[int, ...]) -> dict[str, Any]:
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     istio = {"workload": endpoint.workload} | only(version=endpoint.version)
     address = {"address": endpoint.address, "port_value": endpoint.port}
-    return {
-        "endpoint": {"address": {"socket_address": address}},
-        "metadata": {"filter_metadata": {"istio": istio}},
-    }
+    where: dict[str, Any] = {"socket_address": address}
+    metadata: dict[str, Any] = {"istio": istio}
+    if endpoint.chain:
+        name = f"{endpoint.address}:{endpoint.port}"
+        where = {"envoy_internal_address": {"server_listener_name": endpoint.chain, "endpoint_id": name}}
+        metadata["envoy.transport_socket_match"] = {INBOUND: True}
+    return {"endpoint": {"address": where}, "metadata": {"filter_metadata": metadata}}

@@ -6,14 +6,25 @@ A part is remembered by the identity of what it is made of: the plan keeps what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from meshlite.translate.envoy import cluster, listener, route, schema
+from meshlite.translate.envoy import (
+    cluster,
+    listener,
+    patch_cluster,
+    patch_listener,
+    patch_routes,
+    route,
+    schema,
+)
 from meshlite.translate.envoy.chooser import chooser
+from meshlite.translate.envoy.patch import Patched, Reference
 from meshlite.translate.memo import Memo
-from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, Policy
+from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, InboundCluster, Policy
 from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
+from meshlite.translate.plan.patch import Added, AddedListener
+from meshlite.translate.plan.resources import Told
 from meshlite.translate.plan.route import Match, Route, RouteTable, VirtualHost
 from meshlite.translate.translation import Encoded
 
@@ -26,42 +37,134 @@ Resources = Mapping[str, Encoded]
 """Serialized resources of one type by name."""
 
 
-def emit(memo: Memo, plan: NodePlan) -> Mapping[str, Resources]:
-    """All resources by type URL."""
-    return {
-        schema.CLUSTER: memo.within(schema.CLUSTER, _clusters, plan.clusters, plan.mark),
-        schema.ENDPOINTS: memo.within(schema.ENDPOINTS, _endpoints, plan.endpoints),
-        schema.LISTENER: memo.within(schema.LISTENER, _listeners, plan.listeners),
+def emit(memo: Memo, plan: NodePlan) -> tuple[Mapping[str, Resources], Told]:
+    """All resources by type URL, and what is wrong with patches."""
+    known = plan.endpoints if plan.added_clusters else ()
+    clusters, endpoints = memo.within("added", _added_clusters, plan.added_clusters, known, plan.mark)
+    listeners = memo.of("raised", _added_listeners, plan.added_listeners)
+    batches = {
+        schema.CLUSTER: memo.within(
+            schema.CLUSTER, _clusters, plan.clusters, plan.inbound, plan.mark, clusters
+        ),
+        schema.ENDPOINTS: memo.within(schema.ENDPOINTS, _endpoints, (*plan.endpoints, *endpoints)),
+        schema.LISTENER: memo.within(schema.LISTENER, _listeners, plan.listeners, listeners),
         schema.ROUTES: memo.within(schema.ROUTES, _tables, plan.tables),
     }
+    told = (one for batch in batches.values() for one in batch.told)
+    used = frozenset(one for batch in batches.values() for one in batch.used)
+    resources = {type_url: batch.resources for type_url, batch in batches.items()}
+    return resources, (*told, *memo.of("unused", _unused, plan, used))
 
 
-def _clusters(memo: Memo, clusters: tuple[Cluster, ...], mark: int) -> Resources:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The resources of one type, the patches that found what they match, and what is wrong with them."""
+
+    resources: Resources
+    used: frozenset[Reference] = frozenset()
+    told: Told = ()
+
+
+Made = Mapping[str, Encoded | Patched]
+
+
+def _batch(made: Made) -> Batch:
+    patched = [one for one in made.values() if isinstance(one, Patched)]
+    bodies = ((name, one.encoded if isinstance(one, Patched) else one) for name, one in sorted(made.items()))
+    return Batch(
+        {name: body for name, body in bodies if body is not None},
+        frozenset(one for each in patched for one in each.used),
+        tuple(dict.fromkeys(one for each in patched for one in each.told)),
+    )
+
+
+def _unused(plan: NodePlan, used: frozenset[Reference]) -> Told:
+    """Patches that select something here and match nothing of it."""
+    lists = (
+        *(one.patches for one in plan.listeners),
+        *(one.patches for one in plan.tables),
+        *(one.patches for one in plan.clusters if one.patches),
+        *(one.patches for one in plan.inbound),
+    )
+    all = {(patch.key, patch.place): patch for patches in lists for patch in patches}
+    reason = "matches nothing of what Envoy has on this node"
+    return tuple(
+        (key, f"spec.configPatches[{place}]: {reason}")
+        for (key, place), patch in all.items()
+        if (key, place) not in used and patch.apply_to != "EXTENSION_CONFIG"
+    )
+
+
+def _clusters(
+    memo: Memo, clusters: tuple[Cluster, ...], inbound: tuple[InboundCluster, ...], mark: int, added: Made
+) -> Batch:
     own = {name: memo.of(name, _original, name, source, mark) for name, source in cluster.ORIGINAL.items()}
     own[BLACK_HOLE] = memo.of(BLACK_HOLE, _black_hole)
-    return _sorted(own | {one.name: memo.within(one.name, _cluster, one) for one in clusters})
+    made: dict[str, Encoded | Patched] = {**added, **own}
+    for one in clusters:
+        made[one.name] = plain = memo.within(one.name, _cluster, one)
+        if one.patches:
+            name = ("patched", one.name)
+            made[one.name] = memo.of(name, patch_cluster.cluster, plain, one.patches, one.host)
+    for door in inbound:
+        made[door.name] = plain = memo.of(door.name, _inbound, door)
+        if door.patches:
+            name = ("patched", door.name)
+            made[door.name] = memo.of(name, patch_cluster.cluster, plain, door.patches, door.host)
+    return _batch(made)
 
 
-def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Resources:
-    return _sorted({set.cluster: memo.of(set.cluster, _endpoint_set, set) for set in sets})
+def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Batch:
+    return _batch({set.cluster: memo.of(set.cluster, _endpoint_set, set) for set in sets})
 
 
-def _listeners(memo: Memo, listeners: tuple[Listener, ...]) -> Resources:
+def _listeners(memo: Memo, listeners: tuple[Listener, ...], added: Made) -> Batch:
     """Choosers and TCP chains are the same for many listeners, so they are put together once for all."""
-    made = {}
+    made = dict(added)
     for one in listeners:
-        inbound = one.entrance.inbound
+        name, inbound = one.entrance.name, one.entrance.inbound
         shared = memo.within((id(one.tcp), id(one.chooser)), _shared, inbound, one.tcp, one.chooser)
-        made[one.entrance.name] = memo.within(one.entrance.name, _listener, one.entrance, one.http, shared)
-    return _sorted(made)
+        made[name] = plain = memo.within(name, _listener, one.entrance, one.http, shared)
+        if one.patches:
+            patching = patch_listener.listener
+            made[name] = memo.of(("patched", name), patching, plain, one.entrance, one.patches)
+    return _batch(made)
 
 
-def _tables(memo: Memo, tables: tuple[RouteTable, ...]) -> Resources:
-    return _sorted({table.name: memo.within(table.name, _table, table) for table in tables})
+def _tables(memo: Memo, tables: tuple[RouteTable, ...]) -> Batch:
+    made: dict[str, Encoded | Patched] = {}
+    for one in tables:
+        made[one.name] = plain = memo.within(one.name, _table, one)
+        if one.patches:
+            made[one.name] = memo.of(("patched", one.name), patch_routes.table, plain, one.patches)
+    return _batch(made)
 
 
-def _sorted(named: Mapping[str, Encoded]) -> Resources:
-    return dict(sorted(named.items()))
+def _added_clusters(
+    memo: Memo, added: tuple[Added, ...], endpoints: tuple[EndpointSet, ...], mark: int
+) -> tuple[Made, tuple[EndpointSet, ...]]:
+    """The first of a name counts; a later one that differs is told of."""
+    known = {set.cluster: set for set in endpoints}
+    made: dict[str, Encoded | Patched] = {}
+    sets = []
+    for one in added:
+        patched, set = patch_cluster.added(one, known, mark)
+        name = str(one.patch.value.get("name", ""))
+        if name not in made:
+            made[name] = patched
+            sets += [set] if set is not None else []
+        elif (first := made[name]) and isinstance(first, Patched) and first.encoded != patched.encoded:
+            place = f"spec.configPatches[{one.patch.place}]"
+            reason = f"{place}: a cluster {name} that differs is added before: all of a node share clusters"
+            made[name] = replace(first, told=(*first.told, (one.patch.key, reason)))
+    return made, tuple(sets)
+
+
+def _added_listeners(added: tuple[AddedListener, ...]) -> Made:
+    return {
+        f"{one.patch.value.get('name', '')}/{one.key}": patch_listener.added(one.patch, one.key, one.path)
+        for one in added
+    }
 
 
 def _original(name: str, source: str, mark: int) -> Encoded:
@@ -75,6 +178,10 @@ def _black_hole() -> Encoded:
 def _cluster(memo: Memo, one: Cluster) -> Encoded:
     usage = memo.once(_usage, one.http, one.policy, one.mark)
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.own(one)) + usage)
+
+
+def _inbound(one: InboundCluster) -> Encoded:
+    return Encoded.of(schema.encode(schema.CLUSTER, cluster.inbound(one)))
 
 
 def _usage(http: Http, policy: Policy, mark: int) -> bytes:
@@ -127,8 +234,10 @@ def _http_chain(entrance: Entrance, chain: HttpChain) -> bytes:
 
 
 def _shared(memo: Memo, inbound: bool, chains: tuple[TcpChain, ...], choice: Chooser) -> bytes:
-    tree = schema.embedded(schema.LISTENER, "filter_chain_matcher", chooser(choice))
-    return b"".join((*(memo.of(chain, _tcp_chain, inbound, chain) for chain in chains), tree))
+    """A door where only one thing is spoken has one chain and no choice."""
+    tree = chooser(choice)
+    matcher = schema.embedded(schema.LISTENER, "filter_chain_matcher", tree) if tree else b""
+    return b"".join((*(memo.of(chain, _tcp_chain, inbound, chain) for chain in chains), matcher))
 
 
 def _tcp_chain(inbound: bool, chain: TcpChain) -> bytes:

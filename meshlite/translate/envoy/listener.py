@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlite.translate.envoy.extension import http_extensions, network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.route import DESTINATION
 from meshlite.translate.envoy.schema import typed
@@ -26,24 +27,32 @@ _CONNECT_ATTEMPTS = 3
 
 def head(entrance: Entrance) -> dict[str, Any]:
     """A listener without its chains and their chooser, which may change without draining any connection."""
-    first, *more = (_address(entrance, address) for address in entrance.addresses)
     return {
         "name": entrance.name,
-        "address": first,
-        **only(additional_addresses=[{"address": address} for address in more]),
+        **_where(entrance),
         "stat_prefix": _direction(entrance),
         "traffic_direction": _direction(entrance).upper(),
         "listener_filters": _listener_filters(entrance),
         "listener_filters_timeout": _DETECTION_TIMEOUT,
         "continue_on_listener_filters_timeout": True,
-        "access_log": connection_log(entrance),
+        **only(access_log=connection_log(entrance) if entrance.addresses else None),
     }
 
 
+def _where(entrance: Entrance) -> dict[str, Any]:
+    """A door has no address. What comes in by it is counted already, on the caller's side."""
+    if not entrance.addresses:
+        return {"internal_listener": {}}
+    first, *more = (_address(entrance, address) for address in entrance.addresses)
+    return {"address": first, **only(additional_addresses=[{"address": address} for address in more])}
+
+
 def http_chain(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
-    manager = _manager(entrance, chain)
-    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    return {"name": chain.name, "filters": filters}
+    manager = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": _manager(entrance, chain),
+    }
+    return {"name": chain.name, "filters": [*network_extensions(chain.extensions), manager]}
 
 
 def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
@@ -56,8 +65,8 @@ def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
     }
     if chain.idle is not None:
         proxy["idle_timeout"] = duration(chain.idle)
-    filters = [{"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}]
-    return {"name": chain.name, "filters": filters}
+    filter = {"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}
+    return {"name": chain.name, "filters": [*network_extensions(chain.extensions), filter]}
 
 
 def _direction(entrance: Entrance) -> str:
@@ -75,9 +84,16 @@ def _address(entrance: Entrance, address: str) -> dict[str, Any]:
 
 
 def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
-    """In this order: where to, who, and only then what is spoken."""
+    """In this order: where to, who, and only then what is spoken. A door knows the first two."""
     base = "envoy.extensions.filters.listener"
     quiet = _ports(entrance.silent_ports)
+    http = {
+        "name": "envoy.filters.listener.http_inspector",
+        "typed_config": typed(f"{base}.http_inspector.v3.HttpInspector"),
+        **quiet,
+    }
+    if not entrance.addresses:
+        return [] if entrance.silent_ports else [http]
     return [
         {
             "name": "envoy.filters.listener.original_dst",
@@ -94,23 +110,23 @@ def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
             "typed_config": typed(f"{base}.tls_inspector.v3.TlsInspector"),
             **quiet,
         },
-        {
-            "name": "envoy.filters.listener.http_inspector",
-            "typed_config": typed(f"{base}.http_inspector.v3.HttpInspector"),
-            **quiet,
-        },
+        http,
     ]
 
 
 def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
-    """The namespace is shared with upstream connections, and hashable: they are pooled by it."""
+    """Namespace and caller are shared with upstream connections, and hashable: these are pooled by them.
+
+    So an inbound chain knows who calls.
+    """
     values = [
         _value(DESTINATION, "envoy.string", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
         _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
         | {"shared_with_upstream": "ONCE"},
     ]
     if entrance.source.identity:
-        values.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity))
+        caller = _value(PRINCIPAL, "envoy.hashable_string", entrance.source.identity)
+        values.append(caller | {"shared_with_upstream": "ONCE"})
     return values
 
 
@@ -139,16 +155,19 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
     """
     routes: dict[str, Any] = {"rds": {"config_source": ADS, "route_config_name": chain.table}}
     if chain.cluster:
-        match_all = {"match": {"prefix": "/"}, "route": {"cluster": chain.cluster, "timeout": "0s"}}
-        host = {"name": "inbound|http", "domains": ["*"], "routes": [match_all]}
-        routes = {"route_config": {"name": "inbound", "virtual_hosts": [host], "validate_clusters": False}}
+        action = {"cluster": chain.cluster, "timeout": "0s"}
+        match_all = {"match": {"prefix": "/"}, "route": action, "name": "default"}
+        port = f"|{chain.port}" if chain.port else ""
+        host = {"name": f"inbound|http{port}", "domains": ["*"], "routes": [match_all]}
+        name = chain.cluster if chain.port else "inbound"
+        routes = {"route_config": {"name": name, "virtual_hosts": [host], "validate_clusters": False}}
     return typed(
         _MANAGER,
         {
             "stat_prefix": _direction(entrance),
             **routes,
-            "http_filters": list(HTTP_FILTERS),
-            "access_log": request_log(entrance),
+            "http_filters": [*http_extensions(chain.extensions), *HTTP_FILTERS],
+            **only(access_log=request_log(entrance) if entrance.addresses else None),
             "http_protocol_options": {"accept_http_10": True},
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "server_header_transformation": "PASS_THROUGH",
@@ -157,6 +176,6 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
             "proxy_100_continue": True,
             "stream_idle_timeout": "0s",
-            "use_remote_address": entrance.inbound,
+            "use_remote_address": entrance.inbound and bool(entrance.addresses),
         },
     )

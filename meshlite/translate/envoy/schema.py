@@ -64,6 +64,11 @@ def _filler() -> Filler:
     return Filler(pool(), encode)
 
 
+def fill(fields: Mapping[str, Any], into: Message) -> None:
+    """Set fields of a message from a dict."""
+    json_format.ParseDict(dict(fields), into, descriptor_pool=pool())
+
+
 def encode(name: str, fields: Mapping[str, Any]) -> bytes:
     """Bytes of a message given as a dict; equal dicts give equal bytes."""
     return parse(name, fields).SerializeToString(deterministic=True)

@@ -125,6 +125,11 @@ class Catalog:
         return self.by_port.get(number, ())
 
 
+def http_of(protocol: str) -> Http:
+    """The HTTP version that a protocol stands for."""
+    return _HTTP.get(protocol, "none")
+
+
 def labels(workload: Workload) -> Mapping[str, str]:
     """A workload's labels, with `app` and `version` as the mesh knows them where it has none of its own."""
     known = {"app": workload.service} | ({"version": workload.version} if workload.version else {})
@@ -223,7 +228,7 @@ def _ports(known: Iterable[Port]) -> Mapping[int, ServicePort]:
         if port.number not in best or _rank(port) < _rank(best[port.number]):
             best[port.number] = port
     return {
-        number: ServicePort(number, _HTTP.get(port.protocol, "none"), port.protocol != "auto")
+        number: ServicePort(number, http_of(port.protocol), port.protocol != "auto")
         for number, port in sorted(best.items())
     }
 

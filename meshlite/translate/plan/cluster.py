@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import HashKey
 
 UNLIMITED = 2**32 - 1
@@ -98,7 +99,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One port of one service or subset, as one group of callers uses it."""
+    """One port of one service or subset, as one group of callers uses it.
+
+    `chained`: some of its endpoints are inbound chains.
+    """
 
     name: str
     host: str
@@ -107,14 +111,39 @@ class Cluster:
     http: Http
     policy: Policy
     mark: int
+    chained: bool = False
+    patches: tuple[Patch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InboundCluster:
+    """An app behind its inbound chain.
+
+    `namespace_path`: the network namespace to dial from, empty: the host's.
+    """
+
+    name: str
+    host: str
+    service: str
+    namespace: str
+    http: Http
+    pool: Pool
+    address: str
+    port: int
+    namespace_path: str
+    mark: int
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """`chain`: the listener of its inbound chain, which is called instead of the address."""
+
     address: str
     port: int
     workload: str
     version: str = ""
+    chain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

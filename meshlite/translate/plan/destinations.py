@@ -10,6 +10,7 @@ from meshlite.translate.memo import Memo
 from meshlite.translate.plan.caller import Caller, matches
 from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
 from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
+from meshlite.translate.plan.patch import CLUSTERS, ROUTES, Patch, about, of
 from meshlite.translate.plan.policy import policy
 from meshlite.translate.plan.resources import Report
 from meshlite.translate.plan.rules import Rule, Rules
@@ -22,7 +23,7 @@ class Destinations:
 
     `services`: those it sees; `known`: all, since a route may lead to one that it does not see.
     `apart`: the services for which it follows another rule than callers of the service's own namespace do.
-    Clusters are shared with those, except for these services.
+    Clusters are shared with those, except for these services. `patches`: all for what goes out.
     """
 
     services: Catalog
@@ -31,6 +32,11 @@ class Destinations:
     apart: frozenset[str]
     known: Catalog
     scope: Scope
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def of_routes(self) -> tuple[Patch, ...]:
+        return of(self.patches, ROUTES)
 
     @property
     def unknown(self) -> str:
@@ -70,14 +76,20 @@ def usual(services: Catalog, rules: Rules) -> Mapping[str, Rule | None]:
 
 
 def destinations(
-    services: Catalog, rules: Rules, usual: Mapping[str, Rule | None], caller: Caller, scope: Scope
+    services: Catalog,
+    rules: Rules,
+    usual: Mapping[str, Rule | None],
+    caller: Caller,
+    scope: Scope,
+    patches: tuple[Patch, ...],
 ) -> Destinations:
     followed = {
         service.fqdn: rules.of(service.fqdn, service.namespace, caller)
         for service in services.services.values()
     }
-    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule != usual[fqdn])
-    return Destinations(scoped(services, scope), caller, followed, apart, services, scope)
+    patched = of(patches, CLUSTERS)
+    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule != usual[fqdn] or about(patched, fqdn))
+    return Destinations(scoped(services, scope), caller, followed, apart, services, scope, patches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,8 @@ class Use:
     service: Callee
     rule: Rule | None
     among: str = ""
+    chained: bool = False
+    patches: tuple[Patch, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -102,16 +116,34 @@ class Use:
 
 
 def uses(
-    services: Catalog, usual: Mapping[str, Rule | None], views: tuple[Destinations, ...]
+    services: Catalog,
+    usual: Mapping[str, Rule | None],
+    views: tuple[Destinations, ...],
+    chained: frozenset[str],
 ) -> tuple[Use, ...]:
-    """Every service, once for all callers that share it, and again for those that do not."""
-    shared = (Use(service, usual[fqdn]) for fqdn, service in services.services.items())
+    """Every service, once for all callers that share it, and again for those that do not.
+
+    `chained`: services with a replica here that has inbound chains.
+    """
+    shared = (
+        Use(service, usual[fqdn], chained=fqdn in chained) for fqdn, service in services.services.items()
+    )
     own = (
-        Use(services.services[fqdn], view.rules[fqdn], view.caller.name)
+        Use(
+            services.services[fqdn],
+            view.rules[fqdn],
+            view.caller.name,
+            fqdn in chained,
+            of(view.patches, CLUSTERS),
+        )
         for view in views
         for fqdn in sorted(view.apart)
     )
     return (*shared, *own)
+
+
+Chains = Mapping[tuple[str, int], str]
+"""The listener of the inbound chain of a workload (id) for a port."""
 
 
 def clusters(memo: Memo, uses: tuple[Use, ...], mark: int) -> tuple[Cluster, ...]:
@@ -122,12 +154,15 @@ def clusters(memo: Memo, uses: tuple[Use, ...], mark: int) -> tuple[Cluster, ...
     return tuple(cluster for use in uses for cluster in memo.of(use.key, _clusters, use, mark))
 
 
-def endpoints(memo: Memo, uses: tuple[Use, ...], replicas: Replicas) -> tuple[EndpointSet, ...]:
+def endpoints(
+    memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains
+) -> tuple[EndpointSet, ...]:
     """The endpoints of each cluster."""
+    found = ((use, replicas.get(use.service.fqdn, ())) for use in uses)
     return tuple(
         set
-        for use in uses
-        for set in memo.of(use.key, _endpoint_sets, use, replicas.get(use.service.fqdn, ()))
+        for use, own in found
+        for set in memo.of(use.key, _endpoint_sets, use, own, chains if use.chained else {})
     )
 
 
@@ -136,26 +171,28 @@ def _clusters(use: Use, mark: int) -> tuple[Cluster, ...]:
     for port in service.ports.values():
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port.number)
-            made.append(_cluster(service, port, name, policy(use.rule, subset, port.number), mark))
+            made.append(_cluster(use, port, name, policy(use.rule, subset, port.number), mark))
         single = replace(policy(use.rule, None, port.number), balancer=LoadBalancer(), outliers=None)
         for replica in service.addressed[port.number]:
-            made.append(_cluster(service, port, use.name(replica.subset, port.number), single, mark))
+            made.append(_cluster(use, port, use.name(replica.subset, port.number), single, mark))
     return tuple(made)
 
 
-def _endpoint_sets(use: Use, replicas: tuple[Replica, ...]) -> tuple[EndpointSet, ...]:
+def _endpoint_sets(use: Use, replicas: tuple[Replica, ...], chains: Chains) -> tuple[EndpointSet, ...]:
     made = []
     for port in use.service.ports:
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port)
-            made.append(EndpointSet(name, tuple(_endpoints(replicas, port, subset))))
+            made.append(EndpointSet(name, tuple(_endpoints(replicas, port, subset, chains))))
         for replica in alone(replicas, port):
-            made.append(EndpointSet(use.name(replica.subset, port), (_endpoint(replica, port),)))
+            made.append(EndpointSet(use.name(replica.subset, port), (_endpoint(replica, port, chains),)))
     return tuple(made)
 
 
-def _cluster(service: Callee, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
-    return Cluster(name, service.fqdn, service.name, service.namespace, _http(port, policy), policy, mark)
+def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
+    service, http = use.service, _http(port, policy)
+    of_service = service.fqdn, service.name, service.namespace
+    return Cluster(name, *of_service, http, policy, mark, use.chained, use.patches)
 
 
 def _http(port: ServicePort, policy: Policy) -> Http:
@@ -165,15 +202,19 @@ def _http(port: ServicePort, policy: Policy) -> Http:
     return "client" if policy.client_protocol and port.http != "none" else port.http
 
 
-def _endpoints(replicas: tuple[Replica, ...], port: int, subset: Subset | None) -> Iterator[Endpoint]:
+def _endpoints(
+    replicas: tuple[Replica, ...], port: int, subset: Subset | None, chains: Chains
+) -> Iterator[Endpoint]:
     wanted = tuple(subset.labels.items()) if subset is not None else ()
     for replica in sorted(replicas, key=lambda replica: replica.dial):
         if replica.ready and replica.listens(port) and matches(wanted, replica.labels):
-            yield _endpoint(replica, port)
+            yield _endpoint(replica, port, chains)
 
 
-def _endpoint(replica: Replica, port: int) -> Endpoint:
-    return Endpoint(replica.dial, port, replica.workload.name, replica.workload.version)
+def _endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:
+    workload = replica.workload
+    chain = chains.get((workload.id, port), "")
+    return Endpoint(replica.dial, port, workload.name, workload.version, chain)
 
 
 def report_unused(rules: Rules, services: Catalog, report: Report) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshlite.translate.plan.extension import Extension
+from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import Text
 
 
 @dataclass(frozen=True, slots=True)
 class HttpChain:
-    """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`."""
+    """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`, that of `port`."""
 
     name: str
     table: str = ""
     cluster: str = ""
+    port: int = 0
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class TcpChain:
     cluster: str
     idle: timedelta | None = None
     hash_address: bool = False
+    extensions: tuple[Extension, ...] = ()
 
 
 Chosen = tuple[tuple[str, str], ...]
@@ -72,7 +77,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """A port inside a network namespace. `destination`, for inbound: the FQDN of the service behind it.
+    """A port inside a network namespace; without `addresses`, a door that only this Envoy comes in by.
+
+    `destination`, for inbound: the FQDN of the service behind it.
 
     `silent_ports`: original destination ports on which nothing is looked at, because the server speaks first
     or the protocol is declared.
@@ -95,3 +102,4 @@ class Listener:
     http: tuple[HttpChain, ...]
     tcp: tuple[TcpChain, ...]
     chooser: Chooser
+    patches: tuple[Patch, ...] = ()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshlite.translate.plan.cluster import Cluster, EndpointSet
+from meshlite.translate.plan.cluster import Cluster, EndpointSet, InboundCluster
 from meshlite.translate.plan.listener import Listener
+from meshlite.translate.plan.patch import Added, AddedListener
 from meshlite.translate.plan.route import RouteTable
 
 
@@ -18,3 +19,6 @@ class NodePlan:
     clusters: tuple[Cluster, ...]
     endpoints: tuple[EndpointSet, ...]
     mark: int
+    inbound: tuple[InboundCluster, ...] = ()
+    added_clusters: tuple[Added, ...] = ()
+    added_listeners: tuple[AddedListener, ...] = ()

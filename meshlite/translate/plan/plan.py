@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from meshlite.model.mesh import Snapshot
-from meshlite.model.networking import DestinationRule, Sidecar, VirtualService
+from meshlite.model.networking import DestinationRule, EnvoyFilter, Sidecar, VirtualService
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.plan import inbound
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
-from meshlite.translate.plan.caller import Caller, Selector, caller, selector
+from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
 from meshlite.translate.plan.catalog import Catalog, Replicas, catalog, labels
 from meshlite.translate.plan.destinations import (
     Destinations,
@@ -24,13 +24,27 @@ from meshlite.translate.plan.destinations import (
     uses,
     usual,
 )
+from meshlite.translate.plan.inbound import Door, ServerSide
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.outbound import Outbound, outbound
+from meshlite.translate.plan.patch import (
+    CLUSTERS,
+    LISTENERS,
+    Added,
+    AddedListener,
+    added,
+    inward,
+    mentioned,
+    of,
+    ordered,
+    selected,
+)
+from meshlite.translate.plan.patch import selectors as patching
 from meshlite.translate.plan.resources import Applied, Report, of_kind, read, tell
 from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Selected, select
-from meshlite.translate.plan.rules import Rules, rules
+from meshlite.translate.plan.rules import Rule, Rules, rules
 from meshlite.translate.plan.scope import Scope, report_overlaid, scope
 from meshlite.translate.plan.scope import selectors as scoping
 from meshlite.translate.plan.tables import table
@@ -47,22 +61,19 @@ def plan(
     residents = tuple(_residents(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
-    views = tuple(
-        memo.of(
-            ("view", caller), destinations, mesh.services, mesh.rules, followed, caller, mesh.scope(caller)
-        )
-        for caller in callers
-    )
+    views = tuple(_view(memo, mesh, followed, caller) for caller in callers)
     fenced = within(node.virtual_network)
     seen = {view.caller: _seen(memo, view, mesh.virtual_services, fenced, report) for view in views}
-    used = memo.of("uses", uses, mesh.services, followed, views)
+    doors = tuple(door for resident in residents for door in resident.doors)
+    chains = {(door.workload, door.port): door.name for door in doors}
+    used = memo.of("uses", uses, mesh.services, followed, views, _chained(residents))
     strict = {resident.attachment.key: _strict(resident, mesh.authentication) for resident in residents}
     listeners = (
         listener
         for resident in residents
         for listener in _listeners(
             resident,
-            seen[resident.caller].outbound,
+            seen[resident.caller],
             strict[resident.attachment.key],
             node,
             snapshot.trust_domain,
@@ -72,8 +83,11 @@ def plan(
         tuple(listeners),
         tuple(table for caller in callers for table in seen[caller].tables),
         memo.within("clusters", clusters, used, node.mark),
-        memo.within("endpoints", endpoints, used, mesh.replicas),
+        memo.within("endpoints", endpoints, used, mesh.replicas, chains),
         node.mark,
+        tuple(door.cluster for door in doors),
+        _added_clusters(views, residents, mesh.services),
+        _added_listeners(seen, residents),
     )
     return decided, strict
 
@@ -89,6 +103,7 @@ class _Mesh:
     authentication: tuple[Applied[PeerAuthentication], ...]
     sidecars: tuple[Applied[Sidecar], ...]
     unknown: str
+    filters: tuple[Applied[EnvoyFilter], ...]
     selectors: tuple[Selector, ...]
 
     def scope(self, caller: Caller) -> Scope:
@@ -103,10 +118,13 @@ class _Resident:
     owner: Workload
     workloads: tuple[Workload, ...]
     caller: Caller
+    side: ServerSide
+    doors: tuple[Door, ...]
 
 
 @dataclass(frozen=True)
 class _Seen:
+    view: Destinations
     outbound: Outbound
     tables: tuple[RouteTable, ...]
 
@@ -119,6 +137,7 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, report: Report) -> _Me
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
     virtual_services = of_kind(resources, VirtualService)
     sidecars = of_kind(resources, Sidecar)
+    filters = ordered(of_kind(resources, EnvoyFilter))
     report_unused(destination_rules, services, report)
     tell(report_overlaid(sidecars), report)
     return _Mesh(
@@ -129,7 +148,8 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, report: Report) -> _Me
         of_kind(resources, PeerAuthentication),
         sidecars,
         snapshot.outbound_traffic_policy,
-        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars),
+        filters,
+        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars, filters),
     )
 
 
@@ -137,12 +157,13 @@ def _selectors(
     rules: Rules,
     virtual_services: tuple[Applied[VirtualService], ...],
     sidecars: tuple[Applied[Sidecar], ...],
+    filters: tuple[Applied[EnvoyFilter], ...],
 ) -> tuple[Selector, ...]:
     """All labels that a resource tells callers apart by."""
     selectors = {rule.wanted for rule in rules.every() if rule.wanted}
     blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
-    selectors |= {selector(labels) for labels in scoping(sidecars)}
+    selectors |= {selector(labels) for labels in (*scoping(sidecars), *patching(filters))}
     return tuple(sorted(selectors))
 
 
@@ -155,7 +176,58 @@ def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) 
             continue
         workloads = tuple(by_id[id] for id in attachment.workloads if id in by_id)
         group = caller(owner.namespace, labels(owner), mesh.selectors)
-        yield _Resident(attachment, owner, workloads or (owner,), group)
+        side = _server_side(mesh, owner)
+        workloads = workloads or (owner,)
+        doors = inbound.doors(attachment, workloads, side, node.mark)
+        yield _Resident(attachment, owner, workloads, group, side, doors)
+
+
+def _view(memo: Memo, mesh: _Mesh, usual: Mapping[str, Rule | None], caller: Caller) -> Destinations:
+    patches = selected(mesh.filters, caller.namespace, caller.has, "SIDECAR_OUTBOUND", {})
+    inputs = (mesh.services, mesh.rules, usual, caller, mesh.scope(caller), patches)
+    return memo.of(("view", caller), destinations, *inputs)
+
+
+def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
+    known = labels(workload)
+
+    def has(wanted: Mapping[str, str]) -> bool:
+        return matches(wanted.items(), known)
+
+    patches = selected(mesh.filters, workload.namespace, has, "SIDECAR_INBOUND", {})
+    return ServerSide(inward(patches, workload.service_fqdn))
+
+
+def _chained(residents: tuple[_Resident, ...]) -> frozenset[str]:
+    """Services with a replica that has inbound chains."""
+    workloads = (
+        (workload, {door.workload for door in one.doors}) for one in residents for workload in one.workloads
+    )
+    return frozenset(workload.service_fqdn for workload, chained in workloads if workload.id in chained)
+
+
+def _added_clusters(
+    views: tuple[Destinations, ...], residents: tuple[_Resident, ...], services: Catalog
+) -> tuple[Added, ...]:
+    """Each once: clusters are the whole node's."""
+    patches = (patch for view in views for patch in added(view.patches, CLUSTERS))
+    inward = (patch for one in residents for patch in added(one.side.patches, CLUSTERS))
+    once = {(patch.key, patch.place): patch for patch in (*patches, *inward)}
+    return tuple(mentioned(patch, services.services) for patch in once.values())
+
+
+def _added_listeners(
+    seen: Mapping[Caller, _Seen], residents: tuple[_Resident, ...]
+) -> tuple[AddedListener, ...]:
+    """One for each workload, in its own network namespace."""
+    return tuple(
+        AddedListener(patch, one.attachment.key, one.attachment.path)
+        for one in residents
+        for patch in (
+            *added(seen[one.caller].view.patches, LISTENERS),
+            *added(one.side.patches, LISTENERS),
+        )
+    )
 
 
 def _seen(
@@ -176,7 +248,7 @@ def _seen(
         made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
         tell(told, report)
         tables.append(made)
-    return _Seen(memo.of(("outbound", caller), outbound, view, ports, fenced), tuple(tables))
+    return _Seen(view, memo.of(("outbound", caller), outbound, view, ports, fenced), tuple(tables))
 
 
 def _table_ports(services: Catalog, selected: Selected) -> tuple[int, ...]:
@@ -195,9 +267,9 @@ def _selected(workload: Workload) -> Resident:
 
 
 def _listeners(
-    resident: _Resident, outbound: Outbound, strict: StrictPolicy, node: NodeView, trust_domain: str
+    resident: _Resident, seen: _Seen, strict: StrictPolicy, node: NodeView, trust_domain: str
 ) -> Iterator[Listener]:
-    attachment, owner = resident.attachment, resident.owner
+    attachment, owner, outbound = resident.attachment, resident.owner, seen.outbound
     identity = str(owner.identity(trust_domain))
     entrance = Entrance(
         f"outbound/{attachment.key}",
@@ -207,7 +279,9 @@ def _listeners(
         Source(identity, f"{owner.namespace}/{owner.name}", attachment.path),
         outbound.silent_ports,
     )
-    yield Listener(entrance, outbound.http, outbound.tcp, outbound.chooser)
+    patches = of(seen.view.patches, LISTENERS)
+    yield Listener(entrance, outbound.http, outbound.tcp, outbound.chooser, patches)
+    yield from inbound.door_listeners(resident.doors, attachment, owner.service_fqdn, resident.side)
     if strict.closed:
         return
     entrance = Entrance(
@@ -219,4 +293,4 @@ def _listeners(
         inbound.silent_ports(resident.workloads),
         owner.service_fqdn,
     )
-    yield Listener(entrance, (inbound.HTTP,), (inbound.TCP,), inbound.chooser(resident.workloads))
+    yield inbound.listener(entrance, resident.workloads, resident.doors, resident.side)

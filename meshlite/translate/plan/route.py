@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshlite.translate.plan.patch import Patch
+
 MILLION = 1_000_000
 
 
@@ -208,3 +210,4 @@ class RouteTable:
 
     name: str
     hosts: tuple[VirtualHost, ...]
+    patches: tuple[Patch, ...] = ()

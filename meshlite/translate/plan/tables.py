@@ -51,7 +51,7 @@ def table(
     name, unknown = _unknown(view.unknown, fenced)
     rest = VirtualHost(name, ("*",), (*dialled, *unknown))
     whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
-    return RouteTable(view.caller.table(port), whole), tuple(found.told)
+    return RouteTable(view.caller.table(port), whole, view.of_routes), tuple(found.told)
 
 
 @dataclass(frozen=True)
