@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.main import root
+from meshlite.model.mesh import Resource
 from meshlite.model.wire import Report
 from meshlite.model.workload import Port, Workload
 
@@ -110,7 +111,7 @@ def mesh(server_process: Mesh) -> Mesh:
     """The server with project shop: reviews in three versions and ratings; no resources."""
     server = server_process.server
     for row in server.get("/v1/resources")["resources"]:
-        server.call("DELETE", f"/v1/resources/{row['kind']}/{row['namespace']}/{row['name']}")
+        server.call("DELETE", f"/v1/resources/{Resource.model_validate(row).key}")
     server_process.projects("shop")
     reviews = [workload("reviews", version) for version in ("v1", "v2", "v3")]
     server_process.report(*reviews, workload("ratings"))

@@ -8,6 +8,7 @@ import pytest
 
 from meshlite.model.mesh import Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
+from meshlite.server.door import Door
 from meshlite.translate.explain.explain import explain
 from meshlite.translate.explain.request import Request, destination
 from meshlite.translate.explain.story import Step, Story
@@ -249,3 +250,32 @@ def test_destinations_as_people_write_them(text: str, parts: tuple[str, int, str
 def test_what_names_no_host(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         destination(text)
+
+
+ROUTE: dict[str, Any] = {
+    "parentRefs": [{"group": "", "kind": "Service", "name": "api"}],
+    "rules": [
+        {"matches": [{"path": {"value": "/a"}}], "backendRefs": [{"name": "gone", "port": 80}]},
+        {"backendRefs": [{"name": "api", "port": 80}]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "outcome"),
+    [
+        ("/a/b", "route shop.api.0", "answered with 500"),
+        ("/ab", "route shop.api.1", "sent to outbound|80||api.shop"),
+    ],
+)
+def test_a_route_of_gateway_api_is_told_by_its_own_name(path: str, rule: str, outcome: str) -> None:
+    route = Resource(
+        api_version="gateway.networking.k8s.io/v1", kind="HTTPRoute", name="api", namespace="shop", spec=ROUTE
+    )
+    resources = Door().through((route,), SERVICES, ())
+    snapshot = Snapshot(services=SERVICES, workloads=WORKLOADS, resources=resources)
+    story = explain(snapshot, WEB, Request("api", path=path), NETWORK)
+    assert story.outcome.startswith(outcome)
+    step = next(step for step in story.steps if step.step == "route")
+    assert (step.decision, step.by) == (rule, "HTTPRoute/shop/api")
+    assert "VirtualService" not in str(story)

@@ -9,7 +9,7 @@ from meshlite.translate.explain.ends import endpoint_step, ends, parts, policy_s
 from meshlite.translate.explain.http import answered, on_the_way, route, virtual_host
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene, scene
-from meshlite.translate.explain.story import End, Step, Story
+from meshlite.translate.explain.story import End, Step, Story, as_written
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.listener import HttpChain
 from meshlite.translate.plan.route import Forward
@@ -22,6 +22,10 @@ _OUTSIDE = {PASSTHROUGH: "passed on to where it was dialled", BLACK_HOLE: "refus
 
 def explain(snapshot: Snapshot, source: Workload, request: Request, network: str) -> Story:
     """What a request of `source` would meet. Raises ValueError where the port must be said."""
+    return as_written(_story(snapshot, source, request, network), snapshot.resources)
+
+
+def _story(snapshot: Snapshot, source: Workload, request: Request, network: str) -> Story:
     who = f"{source.name}, identity {source.identity(snapshot.trust_domain)}"
     if not source.captured:
         reason = source.reason or "it is not captured"
@@ -52,11 +56,13 @@ def _http(
         return Story(answered(chosen.action), steps)
     whole = sum(target.weight for target in chosen.action.targets) or 1
     shares = tuple((target.cluster, target.weight * 100 / whole) for target in chosen.action.targets)
-    return _sent(view, shares, steps, on_the_way(chosen))
+    return _sent(view, shares, steps, on_the_way(chosen), chosen.action.missing)
 
 
-def _sent(view: Scene, shares: Shares, steps: tuple[Step, ...], done: tuple[str, ...]) -> Story:
-    """To clusters."""
+def _sent(
+    view: Scene, shares: Shares, steps: tuple[Step, ...], done: tuple[str, ...], missing: int = 503
+) -> Story:
+    """To clusters. `missing`: the answer for one that is not there."""
     found: list[End] = []
     more: list[Step] = [Step("on the way", "; ".join(done))] if done else []
     told: list[str] = []
@@ -70,8 +76,9 @@ def _sent(view: Scene, shares: Shares, steps: tuple[Step, ...], done: tuple[str,
         more += [rule_step(cluster, view), endpoint_step(cluster, view)]
         reached = tuple(ends(cluster, share, view))
         found += reached
-        if not reached:
-            told[-1] = f"answered with 503{part}: nobody stands behind {cluster}"
         service = view.snapshot.services_by_fqdn.get(fqdn)
+        if not reached:
+            code = missing if service is None else 503
+            told[-1] = f"answered with {code}{part}: nobody stands behind {cluster}"
         more += policy_steps(service, port, view) if service is not None else ()
     return Story("; ".join(told), (*steps, *more), tuple(found))

@@ -62,6 +62,8 @@ def met(text: Text, value: str, ignore_case: bool = False) -> bool:
             return given == wanted
         case "prefix":
             return given.startswith(wanted)
+        case "elements":
+            return f"{given}/".startswith(f"{wanted}/")
         case "regex":
             return re2.fullmatch(text.value, value) is not None
         case _:
@@ -87,5 +89,10 @@ def _header_value(name: str, request: Request) -> str | None:
 
 
 def _unlike(text: Text) -> str:
-    words = {"exact": "is not", "prefix": "does not start with", "regex": "does not match"}
+    words = {
+        "exact": "is not",
+        "prefix": "does not start with",
+        "elements": "is not below",
+        "regex": "does not match",
+    }
     return f"{words.get(text.kind, 'is not')} {text.value}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from meshlite.model.made import made_from
+from meshlite.model.mesh import Resource
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,17 @@ class Story:
     outcome: str
     steps: tuple[Step, ...]
     ends: tuple[End, ...] = ()
+
+
+def as_written(story: Story, resources: Iterable[Resource]) -> Story:
+    """With the names of resources that people wrote, in place of those that were made from them."""
+    written = {one.key: ", ".join(made_from(one.annotations)) for one in resources}
+
+    def name(what: str) -> str:
+        return written.get(what.partition(" ")[0]) or what
+
+    steps = []
+    for step in story.steps:
+        passed = (PassedOver(name(one.what), one.why) for one in step.passed_over)
+        steps.append(replace(step, by=name(step.by), passed_over=tuple(dict.fromkeys(passed))))
+    return replace(story, steps=tuple(steps))
