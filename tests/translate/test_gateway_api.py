@@ -123,8 +123,8 @@ def test_virtual_services_bind_to_the_listener_and_keep_their_host() -> None:
         ("from: Same", "NotAllowedByListeners"),
         (f"from: Selector, selector: {{matchLabels: {{{_SPACE}: shop}}}}", "Accepted"),
         (
-            "from: Selector, selector: {matchExpressions: [{key: %s, operator: NotIn, values: [shop]}]}"
-            % _SPACE,
+            f"from: Selector, selector: {{matchExpressions: [{{key: {_SPACE}, operator: NotIn,"
+            " values: [shop]}]}",
             "NotAllowedByListeners",
         ),
     ],
