@@ -30,10 +30,14 @@ class Ports(_Settings):
 
 
 class Paths(_Settings):
-    """`state` survives a reboot; `run` does not and holds sockets, mounts and pid files."""
+    """`state` survives a reboot; `run` does not and holds sockets, mounts and pid files.
+
+    `credentials`: certificates for gateways, in folders `<namespace>/<name>`.
+    """
 
     state: Path = Path("/var/lib/meshlite")
     run: Path = Path("/run/meshlite")
+    credentials: Path = Path("/etc/meshlite/credentials")
     daemon_json: Path = Path("/etc/docker/daemon.json")
     docker_socket: Path = Path("/var/run/docker.sock")
 

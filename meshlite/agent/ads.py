@@ -187,6 +187,11 @@ class Stream:
         """Envoy has answered everything it was sent, and nothing is held back."""
         return not self._in_flight and self._held_until is None
 
+    def asked(self, kind: str) -> frozenset[str]:
+        """What this Envoy has asked for by name."""
+        subscription = self._subscriptions.get(kind)
+        return frozenset(subscription.names) if subscription is not None else frozenset()
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Per short type name: how many resources are wanted, sent, acknowledged and rejected."""
         return {

@@ -12,6 +12,7 @@ from meshlite.agent import hook, launch_plan, memory, proxy
 from meshlite.agent.admin import Admin
 from meshlite.agent.capture import Capture
 from meshlite.agent.certs import Certificates
+from meshlite.agent.credentials import Credentials
 from meshlite.agent.metrics import Timings
 from meshlite.agent.reconcile import Reconciler
 from meshlite.agent.status import Status
@@ -64,11 +65,18 @@ class Agent:
         )
         self.upstream = Upstream(settings, token, lambda: self.status.document())
         self.certificates = Certificates(self.upstream.sign)
+        self.credentials = Credentials(settings.paths.credentials)
         self.capture = Capture(settings)
         self.xds = XdsServer(settings.paths.xds_socket, settings.proxy_uid, self.timings.propagation.observe)
         self.proxy = proxy.Proxy(plan)
         self.reconciler = Reconciler(
-            settings, self.capture, self.xds, self.upstream, self.certificates, self.timings
+            settings,
+            self.capture,
+            self.xds,
+            self.upstream,
+            self.certificates,
+            self.timings,
+            self.credentials,
         )
         self.status = Status(
             settings, self.proxy, self.xds, self.upstream, self.certificates, self.timings, self.reconciler
@@ -95,6 +103,7 @@ class Agent:
                         self._discover(),
                         self.upstream.run(),
                         self.certificates.run(),
+                        self.credentials.run(self.xds.secrets),
                         self._hooked(),
                         memory.give_back_after_start(),
                     )

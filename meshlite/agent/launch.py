@@ -13,8 +13,9 @@ import sys
 import time
 from typing import Any
 
-CAPABILITIES = "-all,+sys_admin,+net_admin"
-"""CAP_SYS_ADMIN opens sockets in the workloads' namespaces, CAP_NET_ADMIN marks connections."""
+CAPABILITIES = "-all,+sys_admin,+net_admin,+net_bind_service"
+"""CAP_SYS_ADMIN opens sockets in the workloads' namespaces, CAP_NET_ADMIN marks connections,
+CAP_NET_BIND_SERVICE opens the ports of gateways below 1024."""
 
 
 def command(plan: dict[str, Any]) -> list[str]:

@@ -54,8 +54,13 @@ def effective(snapshot: Snapshot, settings: Settings, own: Iterable[Workload]) -
     )
 
 
-def view(settings: Settings, found: Iterable[Found], attached: Mapping[str, Attached]) -> NodeView:
-    """This node as translate sees it: each attached namespace with the workloads that live in it."""
+def view(
+    settings: Settings, found: Iterable[Found], attached: Mapping[str, Attached], ipv6: bool = False
+) -> NodeView:
+    """This node as translate sees it: each attached namespace with the workloads that live in it.
+
+    `ipv6`: the host itself has it.
+    """
     found = tuple(found)
     residents: dict[str, list[Workload]] = {}
     for item in found:
@@ -78,6 +83,7 @@ def view(settings: Settings, found: Iterable[Found], attached: Mapping[str, Atta
             for item in found
             if item.namespace is None and item.workload.addresses
         },
+        ipv6=ipv6,
     )
 
 

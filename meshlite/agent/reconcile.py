@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 
-from meshlite.agent import ads, certs, overlay
+from meshlite.agent import ads, certs, gateways, overlay
 from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
 from meshlite.agent.certs import Certificates
+from meshlite.agent.credentials import Credentials
 from meshlite.agent.metrics import Timings
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
@@ -23,6 +25,7 @@ from meshlite.config import Settings
 from meshlite.model import external
 from meshlite.model.mesh import NodeRecord, Problem, Snapshot
 from meshlite.model.workload import Found, Workload
+from meshlite.sources import process
 from meshlite.translate.node import NodeView
 from meshlite.translate.translate import Translator
 from meshlite.translate.translation import Encoded, Translation
@@ -68,9 +71,13 @@ class Reconciler:
         upstream: Upstream,
         certificates: Certificates,
         timings: Timings,
+        credentials: Credentials,
     ) -> None:
         self._settings, self._capture, self._xds = settings, capture, xds
         self._upstream, self._certificates, self._timings = upstream, certificates, timings
+        self._credentials = credentials
+        own = process.namespace(os.getpid())
+        self._ipv6 = own is not None and own.ipv6
         self._translator = Translator()
         self._founds: tuple[Found, ...] | None = None
         self._early: set[str] = set()
@@ -124,6 +131,7 @@ class Reconciler:
             tasks.create_task(self._checking())
             tasks.create_task(self._following_mesh())
             tasks.create_task(self._following_certificates())
+            tasks.create_task(self._following_credentials())
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
@@ -145,6 +153,10 @@ class Reconciler:
             self._secrets = certs.secrets(held)
             self.changed()
 
+    async def _following_credentials(self) -> None:
+        async for _ in self._credentials.held:
+            self.changed()
+
     def _step(self, founds: tuple[Found, ...], since: float) -> None:
         """Decide and publish. A fault in translating leaves what is published."""
         members = overlay.members(founds, self._record)
@@ -156,7 +168,7 @@ class Reconciler:
         try:
             own = tuple(self._workload(found) for found in staying)
             snapshot = overlay.effective(self._upstream.snapshot.value, self._settings, own)
-            view = overlay.view(self._settings, staying, self._capture.attached)
+            view = overlay.view(self._settings, staying, self._capture.attached, self._ipv6)
             translation = self._translator.translate(snapshot, view)
         except Exception as error:
             log.exception("translating failed; what was published stays")
@@ -164,7 +176,8 @@ class Reconciler:
             return
         self._timings.translation.observe(time.monotonic() - began)
         self.picture = Picture(snapshot, view, translation, staying)
-        self._xds.publish({**translation.resources, ads.SECRET: self._secrets}, since)
+        secrets = {**self._secrets, **self._credentials.secrets}
+        self._xds.publish({**translation.resources, ads.SECRET: secrets}, since)
         self._upstream.report(tuple(self._workload(found) for found in members))
         trust_domain = snapshot.trust_domain
         self._certificates.want(
@@ -286,7 +299,7 @@ class Reconciler:
         }
         policy = picture.translation.strict[key]
         try:
-            await self._capture.set_mode(key, Mode(policy.default, policy.exceptions), bound)
+            await self._capture.set_mode(key, Mode(policy.default, policy.exceptions, policy.gateways), bound)
             await self._capture.write_names(key, names)
         except (CaptureError, OSError, KeyError) as error:
             # A container that ends in this moment is no news.
@@ -370,7 +383,9 @@ class Reconciler:
     @property
     def problems(self) -> tuple[Problem, ...]:
         own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
-        return (*own, *self._upstream.refused, *self.picture.translation.problems)
+        known = (*own, *self._upstream.refused, *self.picture.translation.problems)
+        closed = gateways.unopened(self.picture.translation.gateways, self._xds.rejections)
+        return (*known, *self._credentials.problems, *closed)
 
 
 def _namespace(owner: str, picture: Picture) -> str:

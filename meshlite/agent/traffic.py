@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from meshlite.model.mesh import Snapshot
+from meshlite.model.names import ROOT_NAMESPACE, fqdn
 from meshlite.model.workload import Workload
 
 REQUESTS = "envoy_meshlite_requests"
@@ -48,6 +49,9 @@ class Names:
         """`shop/productpage-1` -> its service's FQDN and its name."""
         workload = self.workloads.get(label)
         if workload is None:
+            if label.startswith(f"{ROOT_NAMESPACE}/"):
+                name = label.rpartition("/")[2]
+                return fqdn(name, ROOT_NAMESPACE), name
             return _UNKNOWN, label.rpartition("/")[2] or _UNKNOWN
         return workload.service_fqdn, workload.name
 

@@ -17,6 +17,7 @@ import grpc.aio
 
 from meshlite.agent import ads
 from meshlite.translate.envoy import schema
+from meshlite.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,13 @@ class Connection:
 class XdsServer:
     """Serves the wanted resources to any number of Envoys (two during a hot restart).
 
-    `observe` is called with the seconds from a publication's `since` to Envoy's acknowledgement of all of it.
+    `secrets`: the names of those that the Envoys ask for. `observe` is called with the seconds from a
+    publication's `since` to Envoy's acknowledgement of all of it.
     """
 
     def __init__(self, path: Path, owner: int, observe: Callable[[float], None]) -> None:
         self.connections: list[Connection] = []
+        self.secrets: Watch[frozenset[str]] = Watch(frozenset())
         self._path, self._owner, self._observe = path, owner, observe
         self._wanted: ads.Wanted = {kind: {} for kind in ads.PUSH_ORDER}
         self._count = 0
@@ -142,6 +145,8 @@ class XdsServer:
                 await self._moved.wait()
 
     def _note(self, connection: Connection) -> None:
+        asked = (one.stream.asked(ads.SECRET) for one in self.connections)
+        self.secrets.set(frozenset[str]().union(*asked))
         for since in connection.acknowledged():
             self._observe(time.monotonic() - since)
         moved, self._moved = self._moved, asyncio.Event()

@@ -33,20 +33,16 @@ class Gap:
     values: str = ""
 
 
-def _outside_mesh(gateways: tuple[str, ...]) -> bool:
-    return bool(gateways) and "mesh" not in gateways
-
-
-def _mesh_and_more(gateways: tuple[str, ...]) -> bool:
-    return "mesh" in gateways and len(gateways) > 1
-
-
-def _more_than_mesh(gateways: tuple[str, ...]) -> bool:
-    return any(name != "mesh" for name in gateways)
-
-
 def _absent(value: object) -> bool:
     return not value
+
+
+def _begins(start: str) -> Callable[[str], bool]:
+    return lambda value: value.startswith(start)
+
+
+def _not_served(protocol: str) -> bool:
+    return protocol.upper() in ("UDP", "HBONE")
 
 
 def _any(value: object) -> bool:
@@ -62,8 +58,6 @@ def _is(*values: str) -> Callable[[object], bool]:
 
 
 _DELEGATION = "delegation between VirtualServices is not supported yet: write the routes into one of them"
-_GATEWAYS = "gateways are not supported yet: these routes would apply nowhere"
-_MESH_ONLY = "gateways are not supported yet: these routes apply within the mesh only"
 _CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
 _LOCALITY = "localities are not supported yet: endpoints are chosen wherever they are"
 _PASSTHROUGH = "PASSTHROUGH is not supported yet: choose how endpoints are picked"
@@ -80,6 +74,11 @@ _EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
 _SESSIONS = "is not supported: write consistentHash by a cookie or header in a DestinationRule"
 _EXTENSION = "points at filters of other products; there are none here"
 _ONE_BACKEND = "is not possible for one backend alone: write it in the rule's filters"
+
+_SOCKET = "gateways listen on addresses: leave bind out, or name an address"
+_NOT_SERVED = "gateways serve HTTP, TLS and TCP"
+_CLUSTERS = "is for traffic between clusters, which meshlite does not have: write PASSTHROUGH"
+_UNUSED = "has no effect in Istio: write caCertificates beside tlsCertificates"
 
 _VS = "VirtualService"
 _DR = "DestinationRule"
@@ -98,9 +97,6 @@ _API_GW = "Gateway.gateway.networking.k8s.io"
 GAPS: tuple[Gap, ...] = (
     Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
     Gap(_VS, "http[].delegate", "refused", _DELEGATION),
-    Gap(_VS, "gateways", "refused", _GATEWAYS, _outside_mesh, "without mesh"),
-    Gap(_VS, "gateways", "warned", _MESH_ONLY, _mesh_and_more, "mesh and others"),
-    Gap(_VS, "http[].match[].gateways", "warned", _MESH_ONLY, _more_than_mesh, "others than mesh"),
     Gap(_VS, "http[].fault.delay.exponentialDelay", "refused", "was never built by Istio: write fixedDelay"),
     Gap(_VS, "http[].fault.abort.http2Error", "refused", "was never built by Istio: write httpStatus"),
     Gap(_VS, "tls", "refused", "TLS routes are not supported yet: TLS is passed on as it is"),
@@ -128,7 +124,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SE, "hosts", "refused", "service entries are not in effect yet"),
     Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
     Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
-    Gap(_GW, "servers", "refused", "gateways are not in effect yet", _any),
     Gap(_SC, "ingress", "refused", "ingress listeners are not supported yet"),
     Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
     Gap(_SC, "egress[].bind", "refused", _BIND),
@@ -143,6 +138,11 @@ GAPS: tuple[Gap, ...] = (
     Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
     Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),
     Gap(_TE, "wasm", "refused", "extensions are not in effect yet", _any),
+    Gap(_GW, "servers[].bind", "refused", _SOCKET, _begins("unix:"), "unix sockets"),
+    Gap(_GW, "servers[].defaultEndpoint", "refused", "was never built by Istio: write a VirtualService"),
+    Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
+    Gap(_GW, "servers[].tls.mode", "refused", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
+    Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
     Gap(_API_GW, "listeners", "refused", "gateways are not in effect yet"),
     Gap(_API_GW, "infrastructure", "warned", "has no effect: nothing is deployed for a Gateway"),

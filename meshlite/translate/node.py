@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,8 @@ class NodeView:
     locality: str = ""
     host_workloads: dict[str, str] = field(default_factory=dict)
     """Workloads of the host's own namespace: id -> address to dial (loopback)."""
+    ipv6: bool = False
+    """The host itself has IPv6, so a gateway can be opened on `::`."""
+
+    def with_host_workloads(self, found: dict[str, str]) -> NodeView:
+        return replace(self, host_workloads=found)

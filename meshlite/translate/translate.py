@@ -34,7 +34,8 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
     decided, strict = plan(memo, snapshot, node, report)
     resources, told = emit(memo, decided)
     tell(told, report)
-    return Translation(resources, tuple(problems.values()), strict), memo.now
+    gateways = {one.entrance.name: one.resources for one in decided.gateways}
+    return Translation(resources, tuple(problems.values()), strict, gateways), memo.now
 
 
 class Translator:

@@ -27,9 +27,11 @@ class Translation:
     """The complete configuration of one node.
 
     `resources`: type URL -> resource name -> bytes; every type translate makes is there, also when empty.
+    `gateways`: names of listeners that Gateways ask for -> keys of these.
     `strict`: attachment key -> which ports refuse strangers; one entry for each attachment.
     """
 
     resources: Mapping[str, Mapping[str, Encoded]]
     problems: tuple[Problem, ...] = ()
     strict: Mapping[str, StrictPolicy] = field(default_factory=dict)
+    gateways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -39,7 +39,9 @@ async def test_it_runs_as_its_own_user_with_two_capabilities_and_not_as_our_chil
         assert set(seen["Uid"].split()) == set(seen["Gid"].split()) == {str(settings.proxy_uid)}
         assert seen["Groups"] == ""
         assert seen["NoNewPrivs"] == "1"
-        both = f"{(1 << 21) | (1 << 12):016x}"  # CAP_SYS_ADMIN, CAP_NET_ADMIN
+        both = (
+            f"{(1 << 21) | (1 << 12) | (1 << 10):016x}"  # CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE
+        )
         assert {seen[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {both}
         assert int(seen["PPid"]) != os.getpid()
         assert os.getsid(pid) != os.getsid(0)

@@ -139,3 +139,15 @@ async def test_many_connections_at_once_over_a_link(capture: Capture, item: Atta
     await capture.set_mode(item.key, Mode(strict=True))
     greetings = await asyncio.gather(*(dial(None, item.link, 8080, mark=MARK) for _ in range(200)))
     assert all(greeting.startswith("app ") for greeting in greetings)
+
+
+async def test_a_gateways_port_is_open_to_strangers_whatever_the_mode(
+    capture: Capture, item: Attached, app: Box, neighbour: Box
+) -> None:
+    async with serving(app, "0.0.0.0", 9090, "gateway"):
+        for strict in (True, False):
+            await capture.set_mode(item.key, Mode(strict=strict, gateways=frozenset({9090})))
+            assert await dial(neighbour, app.v4, 9090) == f"gateway {app.v4}:9090"
+            assert (await dial(neighbour, app.v4, 8080)) == (
+                "refused" if strict else f"inbound {app.v4}:8080"
+            )

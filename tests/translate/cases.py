@@ -60,6 +60,7 @@ def resource(document: dict[str, Any], sequence: int) -> Resource:
         kind=document["kind"],
         name=meta["name"],
         namespace=meta.get("namespace", "shop"),
+        annotations=meta.get("annotations", {}),
         spec=document.get("spec", {}),
         sequence=sequence,
     )

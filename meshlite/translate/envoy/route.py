@@ -62,9 +62,9 @@ def table_head(name: str) -> dict[str, Any]:
     }
 
 
-def host_head(name: str, domains: tuple[str, ...]) -> dict[str, Any]:
+def host_head(name: str, domains: tuple[str, ...], encrypted: bool) -> dict[str, Any]:
     """A virtual host without its routes."""
-    return {"name": name, "domains": list(domains)}
+    return {"name": name, "domains": list(domains), **only(require_tls="ALL" if encrypted else None)}
 
 
 def route(route: Route) -> dict[str, Any]:

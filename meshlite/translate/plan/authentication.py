@@ -18,11 +18,13 @@ from meshlite.translate.plan.resources import Applied
 class StrictPolicy:
     """Which inbound ports of a network namespace refuse connections that come without a mesh identity.
 
-    `default` holds for ports not in `exceptions`; for those the opposite holds.
+    `default` holds for ports not in `exceptions`; for those the opposite holds. `gateways`: ports where the
+    node proxy listens itself for whoever comes.
     """
 
     default: bool = False
     exceptions: frozenset[int] = frozenset()
+    gateways: frozenset[int] = frozenset()
 
     def strict(self, port: int) -> bool:
         return self.default != (port in self.exceptions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshlite.translate.plan.cluster import Cluster, EndpointSet, InboundCluster
+from meshlite.translate.plan.gateway_listener import GatewayListener
 from meshlite.translate.plan.listener import Listener
 from meshlite.translate.plan.patch import Added, AddedListener
 from meshlite.translate.plan.route import RouteTable
@@ -22,3 +23,4 @@ class NodePlan:
     inbound: tuple[InboundCluster, ...] = ()
     added_clusters: tuple[Added, ...] = ()
     added_listeners: tuple[AddedListener, ...] = ()
+    gateways: tuple[GatewayListener, ...] = ()

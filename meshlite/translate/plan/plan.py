@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshlite.model.mesh import Snapshot
-from meshlite.model.networking import DestinationRule, EnvoyFilter, Sidecar, VirtualService
+from meshlite.model.networking import DestinationRule, EnvoyFilter, Gateway, Sidecar, VirtualService
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
@@ -24,6 +24,8 @@ from meshlite.translate.plan.destinations import (
     uses,
     usual,
 )
+from meshlite.translate.plan.gateway import Opened, opened, with_gateways
+from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.inbound import Door, ServerSide
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.nodeplan import NodePlan
@@ -41,7 +43,7 @@ from meshlite.translate.plan.patch import (
     selected,
 )
 from meshlite.translate.plan.patch import selectors as patching
-from meshlite.translate.plan.resources import Applied, Report, of_kind, read, tell
+from meshlite.translate.plan.resources import Applied, Read, Report, of_kind, read, tell
 from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Selected, select
 from meshlite.translate.plan.rules import Rule, Rules, rules
@@ -57,17 +59,25 @@ def plan(
 
     What is wrong with a resource is told to `report` and stays with it.
     """
-    mesh = _mesh(memo, snapshot, node, report)
+    resources, told = memo.within("resources", read, snapshot.resources)
+    tell(told, report)
+    found = opened(snapshot.workloads, node, of_kind(resources, Gateway), report)
+    snapshot, node = with_gateways(snapshot, node, found)
+    mesh = _mesh(memo, snapshot, node, resources, report)
     residents = tuple(_residents(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
     views = tuple(_view(memo, mesh, followed, caller) for caller in callers)
+    gates = _gates(memo, mesh, followed, found, views)
     fenced = within(node.virtual_network)
     seen = {view.caller: _seen(memo, view, mesh.virtual_services, fenced, report) for view in views}
+    edges = _edges(memo, found, gates, mesh, snapshot.trust_domain, report)
     doors = tuple(door for resident in residents for door in resident.doors)
     chains = {(door.workload, door.port): door.name for door in doors}
-    used = memo.of("uses", uses, mesh.services, followed, views, _chained(residents))
-    strict = {resident.attachment.key: _strict(resident, mesh.authentication) for resident in residents}
+    every = tuple({view.caller: view for view in (*views, *gates.values())}.values())
+    used = memo.of("uses", uses, mesh.services, followed, every, _chained(residents))
+    open = {one.gate.attachment: edge.ports for one, edge in zip(found, edges, strict=True)}
+    strict = {one.attachment.key: _strict(one, mesh.authentication, open) for one in residents}
     listeners = (
         listener
         for resident in residents
@@ -81,13 +91,17 @@ def plan(
     )
     decided = NodePlan(
         tuple(listeners),
-        tuple(table for caller in callers for table in seen[caller].tables),
+        (
+            *(table for caller in callers for table in seen[caller].tables),
+            *(table for edge in edges for table in edge.tables),
+        ),
         memo.within("clusters", clusters, used, node.mark),
         memo.within("endpoints", endpoints, used, mesh.replicas, chains),
         node.mark,
         tuple(door.cluster for door in doors),
         _added_clusters(views, residents, mesh.services),
         _added_listeners(seen, residents),
+        tuple(listener for edge in edges for listener in edge.listeners),
     )
     return decided, strict
 
@@ -129,9 +143,7 @@ class _Seen:
     tables: tuple[RouteTable, ...]
 
 
-def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, report: Report) -> _Mesh:
-    resources, told = memo.within("resources", read, snapshot.resources)
-    tell(told, report)
+def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, report: Report) -> _Mesh:
     services, replicas = memo.within("catalog", catalog, snapshot.services, snapshot.workloads, node)
     applied = of_kind(resources, DestinationRule)
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
@@ -186,6 +198,23 @@ def _view(memo: Memo, mesh: _Mesh, usual: Mapping[str, Rule | None], caller: Cal
     patches = selected(mesh.filters, caller.namespace, caller.has, "SIDECAR_OUTBOUND", {})
     inputs = (mesh.services, mesh.rules, usual, caller, mesh.scope(caller), patches)
     return memo.of(("view", caller), destinations, *inputs)
+
+
+def _gates(
+    memo: Memo,
+    mesh: _Mesh,
+    usual: Mapping[str, Rule | None],
+    found: tuple[Opened, ...],
+    views: tuple[Destinations, ...],
+) -> Mapping[Caller, Destinations]:
+    """Gateways as callers. What Sidecars and patches say of workloads' outbound side is not theirs."""
+    known = {view.caller: view for view in views}
+    callers = {one.gate.caller(mesh.selectors) for one in found}
+    return {
+        caller: known.get(caller)
+        or memo.of(("view", caller), destinations, mesh.services, mesh.rules, usual, caller, Scope(), ())
+        for caller in sorted(callers, key=lambda caller: caller.name)
+    }
 
 
 def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
@@ -251,14 +280,37 @@ def _seen(
     return _Seen(view, memo.of(("outbound", caller), outbound, view, ports, fenced), tuple(tables))
 
 
+def _edges(
+    memo: Memo,
+    found: tuple[Opened, ...],
+    views: Mapping[Caller, Destinations],
+    mesh: _Mesh,
+    trust_domain: str,
+    report: Report,
+) -> tuple[Edge, ...]:
+    edges = []
+    for one in found:
+        view, name = views[one.gate.caller(mesh.selectors)], ("edge", one.gate.workload.id)
+        made, told = memo.within(name, edge, one, mesh.virtual_services, view, trust_domain)
+        tell(told, report)
+        edges.append(made)
+    return tuple(edges)
+
+
 def _table_ports(services: Catalog, selected: Selected) -> tuple[int, ...]:
     strangers = {port for stranger in selected.strangers for port in stranger.ports}
     return tuple(sorted(strangers.union(services.http_ports)))
 
 
-def _strict(resident: _Resident, policies: tuple[Applied[PeerAuthentication], ...]) -> StrictPolicy:
+def _strict(
+    resident: _Resident,
+    policies: tuple[Applied[PeerAuthentication], ...],
+    open: Mapping[str, frozenset[int]],
+) -> StrictPolicy:
+    """`open`: ports of gateways, by attachment."""
     owner, *_ = others = [resident.owner, *(one for one in resident.workloads if one != resident.owner)]
-    return strict_policy(policies, _selected(owner), map(_selected, others[1:]))
+    policy = strict_policy(policies, _selected(owner), map(_selected, others[1:]))
+    return replace(policy, gateways=open.get(resident.attachment.key, frozenset()))
 
 
 def _selected(workload: Workload) -> Resident:

@@ -199,9 +199,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
+    """`encrypted`: what comes in plain text is sent to https with a 301."""
+
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshlite.model.made import of_gateway_api
-from meshlite.model.names import resolve_known
+from meshlite.model.names import canonical_namespace, resolve_known
 from meshlite.model.networking import (
     Destination,
     HTTPMatchRequest,
@@ -71,7 +71,7 @@ def select(
     told: list[tuple[str, str]] = []
     services = all.services
     candidates = [one for one in applied if _for(one, caller, services, scope)]
-    candidates.sort(key=_rank)
+    candidates.sort(key=rank)
     owners: dict[str, Applied[VirtualService]] = {}
     for one in candidates:
         for written in one.spec.hosts:
@@ -123,7 +123,7 @@ def _for(one: Applied[VirtualService], caller: Caller, services: Mapping[str, Ca
     )
 
 
-def _rank(one: Applied[VirtualService]) -> int:
+def rank(one: Applied[VirtualService]) -> int:
     if private(one.spec.export_to, one.namespace):
         return 0
     return 2 if not one.spec.export_to or "*" in one.spec.export_to else 1
@@ -131,13 +131,32 @@ def _rank(one: Applied[VirtualService]) -> int:
 
 @dataclass(frozen=True)
 class Context:
-    """What routes are made for: a group of callers that dials one port."""
+    """What routes are made for: a group of callers that dials one port, or a gateway (namespace/name)."""
 
     caller: Caller
     port: int
     services: Catalog
     destinations: Destinations
     report: Report
+    gateway: str = MESH
+
+
+def bound(owner: Applied[VirtualService], names: tuple[str, ...], gateway: str) -> bool:
+    """Whether `gateway` is among names as `owner` writes them; without any, `owner` is for the mesh."""
+    if not names:
+        return gateway == MESH
+    return any(gateway_name(name, owner.namespace) == gateway for name in names)
+
+
+def gateway_name(written: str, namespace: str) -> str:
+    """`mesh`, or namespace/name. Old forms are understood as in Istio: name.namespace and longer."""
+    if written == MESH:
+        return MESH
+    space, slash, name = written.partition("/")
+    if not slash:
+        name, dot, rest = written.partition(".")
+        space = rest.partition(".")[0] if dot else namespace
+    return f"{canonical_namespace(namespace if space == '.' else space)}/{name}"
 
 
 def routes(owner: Applied[VirtualService], context: Context) -> tuple[Route, ...]:
@@ -175,12 +194,12 @@ def default_route(service: Callee, context: Context) -> Route:
 
 def _applies(owner: Applied[VirtualService], block: HTTPMatchRequest | None, context: Context) -> bool:
     if block is None:
-        return not owner.spec.gateways or MESH in owner.spec.gateways
+        return bound(owner, owner.spec.gateways, context.gateway)
     if block.port and block.port != context.port:
         return False
     if block.gateways:
-        return MESH in block.gateways
-    if owner.spec.gateways and MESH not in owner.spec.gateways:
+        return bound(owner, block.gateways, context.gateway)
+    if not bound(owner, owner.spec.gateways, context.gateway):
         return False
     namespaced = not block.source_namespace or block.source_namespace == context.caller.namespace
     return namespaced and context.caller.has(block.source_labels)
@@ -188,7 +207,7 @@ def _applies(owner: Applied[VirtualService], block: HTTPMatchRequest | None, con
 
 def _route(
     owner: Applied[VirtualService],
-    place: int,
+    number: int,
     rule: HTTPRoute,
     block: HTTPMatchRequest | None,
     context: Context,
@@ -199,7 +218,7 @@ def _route(
     elif rule.direct_response is not None:
         taken = action.respond(rule.direct_response)
     else:
-        taken = _forward(owner, place, rule, context)
+        taken = _forward(owner, number, rule, context)
     if taken is None:
         return None
     name = ".".join(part for part in (rule.name, block.name if block else "") if part)
@@ -217,18 +236,21 @@ def _route(
     return by_element(made) if of_api else made
 
 
-def _forward(owner: Applied[VirtualService], place: int, rule: HTTPRoute, context: Context) -> Forward | None:
+def _forward(
+    owner: Applied[VirtualService], number: int, rule: HTTPRoute, context: Context
+) -> Forward | None:
     parts = [part for part in rule.route if part.weight or len(rule.route) == 1]
     if not parts:
-        context.report(owner.key, f"spec.http[{place}].route: all weights are 0; the rule has no effect")
+        context.report(owner.key, f"spec.http[{number}].route: all weights are 0; the rule has no effect")
         return None
     lone = len(rule.route) == 1
-    host, port = _place(owner, parts[0].destination, context)
+    host, port = place(owner, parts[0].destination, context)
     retry = action.retry(rule.retries, default_retry(context.services.services.get(host), port))
     targets = tuple(_target(owner, part, not lone, context) for part in parts)
     balancers = tuple(_balancer(owner, part.destination, context) for part in parts)
     mirrors = tuple(
-        Mirror(_cluster(owner, destination, context), share) for destination, share in action.mirrors(rule)
+        Mirror(destination_cluster(owner, destination, context), share)
+        for destination, share in action.mirrors(rule)
     )
     retry = action.kept_on_host(retry, balancers[0]) if lone else retry
     return action.forward(rule, targets, retry, mirrors, action.hash_keys(*balancers))
@@ -240,10 +262,10 @@ def _target(
     """A destination; its header changes stay with it only where it shares the route with others."""
     headers = action.header_changes(part.headers) if shared else action.header_changes(None)
     host = action.new_host(part.headers)
-    return Target(_cluster(owner, part.destination, context), part.weight or 1, headers, host)
+    return Target(destination_cluster(owner, part.destination, context), part.weight or 1, headers, host)
 
 
-def _place(owner: Applied[VirtualService], destination: Destination, context: Context) -> tuple[str, int]:
+def place(owner: Applied[VirtualService], destination: Destination, context: Context) -> tuple[str, int]:
     """The FQDN and port meant: the port written, the service's only one, or the one that was dialled."""
     host = resolve_known(destination.host, owner.namespace, context.services.services)
     service = context.services.services.get(host)
@@ -253,8 +275,8 @@ def _place(owner: Applied[VirtualService], destination: Destination, context: Co
     return host, only if only is not None else context.port
 
 
-def _cluster(owner: Applied[VirtualService], destination: Destination, context: Context) -> str:
-    host, port = _place(owner, destination, context)
+def destination_cluster(owner: Applied[VirtualService], destination: Destination, context: Context) -> str:
+    host, port = place(owner, destination, context)
     service = context.services.services.get(host)
     if service is None and of_gateway_api(owner.resource):
         pass  # its status says so, and requests get 500
@@ -269,5 +291,5 @@ def _cluster(owner: Applied[VirtualService], destination: Destination, context: 
 
 
 def _balancer(owner: Applied[VirtualService], destination: Destination, context: Context) -> LoadBalancer:
-    host, port = _place(owner, destination, context)
+    host, port = place(owner, destination, context)
     return context.destinations.balancer(host, destination.subset, port)

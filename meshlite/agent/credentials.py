@@ -1,0 +1,245 @@
+"""Certificates that users bring: files on this node, given to Envoy by SDS and read again when they change.
+
+What is asked for by a secret's name (see translate/plan/secret.py) is a file, or a credential: a folder
+`<namespace>/<name>` with the files of a Kubernetes TLS secret. Keys go to Envoy alone, never into a message.
+Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/#key-formats
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from meshlite.model.mesh import Problem
+from meshlite.model.names import ROOT_ALIASES, ROOT_NAMESPACE
+from meshlite.model.rules import forms
+from meshlite.translate.envoy import schema
+from meshlite.translate.plan import secret
+from meshlite.translate.translation import Encoded
+from meshlite.watch import Watch
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often files are looked at; they are read only when they have changed."""
+
+LARGEST = 2**20
+
+CHAIN, KEY, ROOTS = ("tls.crt", "cert"), ("tls.key", "key"), ("ca.crt", "cacert")
+REVOKED, STAPLE = ("ca.crl", "crl"), ("tls.ocsp-staple",)
+"""Files of a credential; the second name is that of a generic secret."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The files of one secret. Where one has several places, the first that is there counts."""
+
+    shown: str
+    chain: tuple[Path, ...] = ()
+    key: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] = ()
+    revoked: tuple[Path, ...] = ()
+    staple: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.chain, *self.key, *self.roots, *self.revoked, *self.staple)
+
+
+def wanted(name: str, folder: Path) -> Wanted | str | None:
+    """What a secret's name stands for; a string says why it cannot be had, None: it is nothing of ours."""
+    if name.startswith(secret.FILE):
+        chain, _, key = name.removeprefix(secret.FILE).partition("~")
+        return Wanted(f"certificate {chain}", chain=(Path(chain),), key=(Path(key),))
+    if name.startswith(secret.FILE_ROOTS):
+        roots, _, revoked = name.removeprefix(secret.FILE_ROOTS).partition("~")
+        lists = (Path(revoked),) if revoked else ()
+        return Wanted(f"certificates {roots}", roots=(Path(roots),), revoked=lists)
+    scheme, separator, rest = name.partition("://")
+    if not separator or scheme not in ("kubernetes", "kubernetes-gateway"):
+        return None
+    return _credential(rest, folder)
+
+
+def _credential(name: str, folder: Path) -> Wanted | str:
+    space, _, last = name.rpartition("/")
+    space = space or ROOT_NAMESPACE
+    if reason := forms.namespace(space) or forms.object_name(last):
+        return f"credential {name}: {reason}"
+    homes = [folder / space]
+    if space == ROOT_NAMESPACE or space in ROOT_ALIASES:
+        homes = [folder / one for one in (ROOT_NAMESPACE, *sorted(ROOT_ALIASES))]
+
+    def places(name: str, files: Iterable[str]) -> tuple[Path, ...]:
+        return tuple(home / name / file for home in homes for file in files)
+
+    shown = f"credential {space}/{last}"
+    if not last.endswith(secret.ROOTS):
+        return Wanted(shown, chain=places(last, CHAIN), key=places(last, KEY), staple=places(last, STAPLE))
+    names = (last, last.removesuffix(secret.ROOTS))
+    return Wanted(
+        shown,
+        roots=tuple(place for one in names for place in places(one, ROOTS)),
+        revoked=tuple(place for one in names for place in places(one, REVOKED)),
+    )
+
+
+class Unreadable(Exception):
+    """Why a secret cannot be had, said to a person; never with a word of what is in a file."""
+
+
+def content(found: Wanted, now: datetime) -> tuple[dict[str, Any], str]:
+    """The secret's fields, and a warning if it is of little use. Raises Unreadable."""
+    if found.roots:
+        return _roots(found), ""
+    chain_file, chain = _read(found.chain)
+    key_file, key = _read(found.key)
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Unreadable(f"{chain_file} holds no certificate in PEM form") from None
+    try:
+        private = serialization.load_pem_private_key(key, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise Unreadable(f"{key_file} holds no private key in PEM form without a passphrase") from None
+    if private.public_key() != certificates[0].public_key():
+        raise Unreadable(f"{key_file} is not the key of the certificate in {chain_file}")
+    fields = {"certificate_chain": _inline(chain), "private_key": _inline(key)}
+    if any(path.exists() for path in found.staple):
+        fields["ocsp_staple"] = _inline(_read(found.staple)[1])
+    expired = certificates[0].not_valid_after_utc
+    warning = f"the certificate in {chain_file} has expired on {expired:%Y-%m-%d}" if expired < now else ""
+    return {"tls_certificate": fields}, warning
+
+
+def _roots(found: Wanted) -> dict[str, Any]:
+    file, roots = _read(found.roots)
+    try:
+        x509.load_pem_x509_certificates(roots)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Unreadable(f"{file} holds no certificates in PEM form") from None
+    fields = {"trusted_ca": _inline(roots)}
+    if any(path.exists() for path in found.revoked) or len(found.revoked) == 1:
+        file, revoked = _read(found.revoked)
+        try:
+            x509.load_pem_x509_crl(revoked)
+        except (ValueError, UnsupportedAlgorithm):
+            raise Unreadable(f"{file} holds no list of revoked certificates in PEM form") from None
+        fields["crl"] = _inline(revoked)
+    return {"validation_context": fields}
+
+
+def _inline(data: bytes) -> dict[str, str]:
+    return {"inline_bytes": base64.b64encode(data).decode()}
+
+
+def _read(places: tuple[Path, ...]) -> tuple[Path, bytes]:
+    """The first of these files that is there."""
+    for path in places:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Unreadable(f"{path} cannot be read: {error.strerror}") from None
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise Unreadable(f"{path} is not a file")
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise Unreadable(f"{path} is larger than a certificate can be")
+        return path, data
+    raise Unreadable(f"{places[0]} does not exist")
+
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+"""How files were when they were read: time, number and size of each, None for one that is not there."""
+
+
+def stamp(found: Wanted) -> Stamp:
+    return tuple(_stamp(path) for path in found.files)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_ino, info.st_size
+
+
+@dataclass(frozen=True)
+class Held:
+    """A secret as it was read last; where the files have become bad, what they were before."""
+
+    stamp: Stamp
+    secret: Encoded | None = None
+    problem: str = ""
+
+
+@dataclass
+class Credentials:
+    """Reads what Envoy asks for. `held` changes with every file that does."""
+
+    folder: Path
+    held: Watch[Mapping[str, Held]] = field(default_factory=lambda: Watch[Mapping[str, Held]]({}))
+
+    @property
+    def secrets(self) -> dict[str, Encoded]:
+        return {name: held.secret for name, held in self.held.value.items() if held.secret is not None}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        found = {held.problem: held for held in self.held.value.values() if held.problem}
+        return tuple(
+            Problem(resource=resource, reason=reason.strip())
+            for resource, _, reason in (problem.partition(":") for problem in sorted(found))
+        )
+
+    async def run(self, asked: Watch[frozenset[str]]) -> None:
+        """Follow what is asked for, and the files; ends only when cancelled."""
+        while True:
+            names = asked.value
+            self.held.set(await asyncio.to_thread(self.look, names, self.held.value))
+            try:
+                async with asyncio.timeout(LOOK_SECONDS if self.held.value else None):
+                    await asked.next(names)
+            except TimeoutError:
+                pass
+
+    def look(self, names: frozenset[str], before: Mapping[str, Held]) -> Mapping[str, Held]:
+        """All that is asked for; files that have not changed are not read again."""
+        found: dict[str, Held] = {}
+        for name in sorted(names):
+            one = wanted(name, self.folder)
+            if isinstance(one, str):
+                found[name] = Held((), problem=one)
+            elif one is not None:
+                last = before.get(name)
+                now = stamp(one)
+                found[name] = last if last is not None and last.stamp == now else _held(name, one, now, last)
+        return found
+
+
+def _held(name: str, found: Wanted, now: Stamp, last: Held | None) -> Held:
+    former = last.secret if last is not None else None
+    try:
+        fields, warning = content(found, datetime.now(UTC))
+    except Unreadable as error:
+        rest = "what it was before is served on" if former is not None else "it is not served"
+        log.warning("%s: %s; %s", found.shown, error, rest)
+        return Held(now, former, f"{found.shown}: {error}; {rest}")
+    body = schema.encode(schema.SECRET, {"name": name, **fields})
+    return Held(now, Encoded.of(body), f"{found.shown}: {warning}" if warning else "")

@@ -1,0 +1,392 @@
+"""Gateways in a real Envoy, on a host of the test's own: by name, with certificates, through and refused."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from cryptography import x509
+
+from meshlite.agent import ads, gateways, launch_plan, proxy
+from meshlite.agent.credentials import Credentials
+from meshlite.config import Settings
+from meshlite.translate.translate import translate
+from tests import certificates
+from tests.agent import envoys
+from tests.agent.envoys import Node, one_loop
+from tests.netns.world import new_socket
+from tests.translate import cases
+
+pytestmark = one_loop
+
+AUTHORITY = certificates.authority("clients")
+WEB = {"name": "web-1", "service": "web", "ports": ["http:8000", "tcp:9000", "tls:9443"], "host": "127.0.0.1"}
+API = {"name": "api-1", "service": "api", "ports": ["http:8001"], "host": "127.0.0.1"}
+FRONT = {"istio": "ingressgateway"}
+
+
+@dataclass
+class Edge:
+    """An Envoy that has what translate makes of the current resources, and the credentials of `folder`."""
+
+    node: Node
+    credentials: Credentials
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.credentials.folder
+
+    def apply(self, kind: str, name: str, spec: dict[str, Any], **annotations: str) -> None:
+        meta = {"name": name, "annotations": annotations}
+        document = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": meta, "spec": spec}
+        self.documents = [one for one in self.documents if one["metadata"]["name"] != name] + [document]
+        self.push()
+
+    def gateway(self, *servers: dict[str, Any], name: str = "front", **annotations: str) -> None:
+        self.apply("Gateway", name, {"selector": FRONT, "servers": list(servers)}, **annotations)
+
+    def route(self, host: str, service: str, name: str = "", **more: Any) -> None:
+        rules = {"http": [{"route": [{"destination": {"host": service}}]}], **more}
+        if service == "web" and "http" not in more:
+            rules["http"][0]["route"][0]["destination"]["port"] = {"number": 8000}
+        self.apply("VirtualService", name or host, {"hosts": [host], "gateways": ["front"], **rules})
+
+    def push(self) -> None:
+        translation = translate(*cases.mesh({"workloads": [WEB, API], "resources": self.documents}))
+        self.translation = translation
+        self.problems = tuple(f"{one.resource}: {one.reason}" for one in translation.problems)
+        self.node.xds.publish({**translation.resources, ads.SECRET: self.credentials.secrets}, 0.0)
+
+    def credential(self, name: str, pair: certificates.Pair, roots: str = "") -> None:
+        home = self.folder / "meshlite-system" / name
+        home.mkdir(parents=True, exist_ok=True)
+        for file, text in {"tls.key": pair.key, "tls.crt": pair.certificate, "ca.crt": roots}.items():
+            if text:
+                (home / f"{file}.new").write_text(text)
+                (home / f"{file}.new").rename(home / file)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def edge(host: None, settings: Settings) -> AsyncIterator[Edge]:
+    """A host with two web servers, an echo server and a TLS server on its loopback, and an Envoy."""
+    settings = settings.model_copy(update={"proxy_concurrency": 1})
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(web(8000, "web"))
+        await stack.enter_async_context(web(8001, "api"))
+        await stack.enter_async_context(echo(9000, "tcp"))
+        own = certificates.authority("own").leaf("own.example.com")
+        await stack.enter_async_context(echo(9443, "tls", context(own, settings.paths.run.parent)))
+        node = await stack.enter_async_context(envoys.agent(settings))
+        edge = Edge(node, Credentials(settings.paths.run.parent / "credentials"))
+        edge.push()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        following = [
+            group.create_task(edge.credentials.run(node.xds.secrets)),
+            group.create_task(_follow(edge)),
+        ]
+        await node.state("running")
+        try:
+            yield edge
+        finally:
+            for task in following:
+                task.cancel()
+            proxy.remove(launch_plan.plan_of(settings))
+
+
+async def _follow(edge: Edge) -> None:
+    async for _ in edge.credentials.held:
+        edge.push()
+
+
+def context(pair: certificates.Pair, folder: Path, server: bool = True) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    file = folder / f"pair-{id(pair)}.pem"
+    file.write_text(pair.certificate + pair.key)
+    made.load_cert_chain(file)
+    return made
+
+
+def web(port: int, label: str) -> Any:
+    """An HTTP server on loopback that answers with its label and what it was told of its caller."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode().split("\r\n")
+                told = {name: text for name, _, text in (line.partition(": ") for line in lines[1:])}
+                said = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-client-cert")
+                body = " ".join((label, *(told.get(name, "-") for name in said)))
+                writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return _serving(port, answer)
+
+
+def echo(port: int, label: str, tls: ssl.SSLContext | None = None) -> Any:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{label}\n".encode())
+        try:
+            while line := await reader.readline():
+                writer.write(line)
+        except (ConnectionError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    return _serving(port, answer, tls)
+
+
+class _serving:
+    def __init__(self, port: int, answer: Any, tls: ssl.SSLContext | None = None) -> None:
+        self.port, self.answer, self.tls = port, answer, tls
+
+    async def __aenter__(self) -> None:
+        listener = new_socket("127.0.0.1")
+        listener.bind(("127.0.0.1", self.port))
+        self.server = await asyncio.start_server(self.answer, sock=listener, ssl=self.tls)
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+
+
+@dataclass
+class Client:
+    """How to ask: with TLS where `name` is given, maybe with a certificate. `first`: sent before all."""
+
+    port: int
+    name: str = ""
+    own: ssl.SSLContext | None = None
+    first: bytes = b""
+    address: str = "10.77.0.1"
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        made = new_socket(self.address)
+        await asyncio.get_running_loop().sock_connect(made, (self.address, self.port))
+        if self.first:
+            await asyncio.get_running_loop().sock_sendall(made, self.first)
+        if not self.name:
+            return await asyncio.open_connection(sock=made)
+        tls = self.own or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        return await asyncio.open_connection(sock=made, ssl=tls, server_hostname=self.name)
+
+    async def get(self, host: str, path: str = "/") -> str:
+        """`<status> <location or body>`; in a word what happened instead."""
+        try:
+            async with asyncio.timeout(5):
+                reader, writer = await self.open()
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                answer = await reader.read()
+                writer.close()
+        except ConnectionRefusedError:
+            return "refused"
+        except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
+            return "broken"
+        if not answer:
+            return "closed"
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        location = [line.partition(": ")[2] for line in lines if line.lower().startswith("location")]
+        return f"{status.split()[1]} {location[0] if location else body.decode()}".strip()
+
+    async def greeting(self) -> str:
+        try:
+            async with asyncio.timeout(5):
+                reader, writer = await self.open()
+                line = (await reader.readline()).decode().strip()
+                writer.close()
+        except OSError:
+            return "broken"
+        return line
+
+    async def serial_number(self) -> int:
+        """The serial number of the certificate that is served for the name."""
+        async with asyncio.timeout(5):
+            _, writer = await self.open()
+            found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.close()
+        return x509.load_der_x509_certificate(found).serial_number
+
+
+async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
+    """Ask until the answer begins so."""
+    found = ""
+    try:
+        async with asyncio.timeout(10):
+            while not (found := await ask()).startswith(answer):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"wanted {answer!r}, last seen {found!r}") from None
+
+
+def http(port: int, *hosts: str, name: str = "http", **more: Any) -> dict[str, Any]:
+    return {"port": {"number": port, "name": name, "protocol": "HTTP"}, "hosts": list(hosts), **more}
+
+
+def https(port: int, *hosts: str, name: str = "https", **tls: Any) -> dict[str, Any]:
+    described = {"number": port, "name": name, "protocol": "HTTPS"}
+    return {"port": described, "hosts": list(hosts), "tls": {"mode": "SIMPLE", **tls}}
+
+
+async def test_hosts_are_told_apart_and_strangers_get_404(edge: Edge) -> None:
+    edge.gateway(http(80, "*.example.com", "api.example.org"))
+    edge.route("www.example.com", "web")
+    edge.route("api.example.org", "api")
+    edge.route("elsewhere.org", "api")
+    ask = Client(80)
+    await until(lambda: ask.get("www.example.com"), "200 web 10.77.0.1 http")
+    await until(lambda: ask.get("api.example.org:80"), "200 api")
+    assert await ask.get("elsewhere.org") == "404"
+    assert await ask.get("other.example.com") == "404"
+
+
+async def test_ports_open_and_close_with_the_gateway(edge: Edge) -> None:
+    assert await Client(80).get("www.example.com") == "refused"
+    edge.gateway(http(80, "*"))
+    edge.route("www.example.com", "web")
+    await until(lambda: Client(80).get("www.example.com"), "200 web")
+    edge.gateway(http(8080, "*"))
+    await until(lambda: Client(8080).get("www.example.com"), "200 web")
+    await until(lambda: Client(80).get("www.example.com"), "refused")
+
+
+async def test_a_client_cannot_forge_where_it_comes_from(edge: Edge) -> None:
+    edge.gateway(http(80, "*"), **{"proxy.istio.io/config": "gatewayTopology: {proxyProtocol: {}}"})
+    edge.route("www.example.com", "web")
+    proxied = Client(80, first=b"PROXY TCP4 192.0.2.7 10.77.0.1 4711 80\r\n")
+    await until(lambda: proxied.get("www.example.com"), "200 web 192.0.2.7 http")
+    assert await Client(80).get("www.example.com") in ("closed", "broken")
+
+
+async def test_plain_http_is_sent_to_https(edge: Edge) -> None:
+    edge.gateway(http(80, "www.example.com", tls={"httpsRedirect": True}))
+    await until(lambda: Client(80).get("www.example.com", "/a?b"), "301 https://www.example.com/a?b")
+    assert await Client(80).get("other.example.com") == "404"
+
+
+async def test_certificates_by_server_name_and_renewed_with_their_files(edge: Edge) -> None:
+    one, two = AUTHORITY.leaf("a.example.com", serial=11), AUTHORITY.leaf("b.example.com", serial=12)
+    edge.credential("a", one)
+    files = edge.folder / "b.crt", edge.folder / "b.key"
+    files[0].write_text(two.certificate)
+    files[1].write_text(two.key)
+    by_file = {"serverCertificate": str(files[0]), "privateKey": str(files[1])}
+    edge.gateway(
+        https(443, "a.example.com", credentialName="a"), https(443, "*.example.com", name="b", **by_file)
+    )
+    edge.route("a.example.com", "web")
+    edge.route("b.example.com", "api")
+    await until(lambda: Client(443, "a.example.com").get("a.example.com"), "200 web 10.77.0.1 https")
+    await until(lambda: Client(443, "b.example.com").get("b.example.com"), "200 api")
+    assert await Client(443, "a.example.com").serial_number() == 11
+    assert await Client(443, "b.example.com").serial_number() == 12
+    assert await Client(443, "elsewhere.org").get("a.example.com") == "broken"
+    edge.credential("a", AUTHORITY.leaf("a.example.com", serial=13))
+
+    async def serial() -> str:
+        return str(await Client(443, "a.example.com").serial_number())
+
+    await until(serial, "13")
+    (edge.folder / "meshlite-system/a/tls.crt").write_text("gone")
+    await until(_problem(edge), "tls.crt holds no certificate in PEM form; what it was before is served on")
+    assert await serial() == "13"
+    assert await Client(443, "b.example.com").get("b.example.com") == "200 api 10.77.0.1 https -"
+
+
+def _problem(edge: Edge) -> Callable[[], Awaitable[str]]:
+    """What is wrong with credentials, from the file's name on."""
+
+    async def ask() -> str:
+        reasons = [one.reason for one in edge.credentials.problems]
+        return reasons[0].rpartition("/")[2] if reasons else ""
+
+    return ask
+
+
+async def test_a_missing_credential_breaks_no_other_server(edge: Edge) -> None:
+    edge.credential("a", AUTHORITY.leaf("a.example.com"))
+    edge.gateway(
+        https(443, "a.example.com", credentialName="a"),
+        https(443, "b.example.com", name="b", credentialName="b"),
+    )
+    edge.route("a.example.com", "web")
+    await until(lambda: Client(443, "a.example.com").get("a.example.com"), "200 web")
+    await until(_problem(edge), "tls.crt does not exist; it is not served")
+    assert await Client(443, "b.example.com").get("a.example.com") == "broken"
+    edge.credential("b", AUTHORITY.leaf("b.example.com"))
+    edge.route("b.example.com", "api")
+    await until(lambda: Client(443, "b.example.com").get("b.example.com"), "200 api")
+    assert edge.credentials.problems == ()
+
+
+async def test_clients_with_and_without_certificates(edge: Edge) -> None:
+    edge.credential("a", AUTHORITY.leaf("a.example.com"), roots=AUTHORITY.certificate)
+    edge.gateway(
+        https(443, "a.example.com", mode="MUTUAL", credentialName="a"),
+        https(443, "b.example.com", name="b", mode="OPTIONAL_MUTUAL", credentialName="a"),
+        https(
+            443,
+            "c.example.com",
+            name="c",
+            mode="MUTUAL",
+            credentialName="a",
+            subjectAltNames=["spiffe://good"],
+        ),
+    )
+    for host in ("a.example.com", "b.example.com", "c.example.com"):
+        edge.route(host, "web")
+    known, folder = AUTHORITY.leaf(uri="spiffe://good"), edge.folder
+    others = AUTHORITY.leaf(uri="spiffe://other")
+    stranger = certificates.authority("strangers").leaf(uri="spiffe://good")
+
+    def ask(letter: str, pair: certificates.Pair | None) -> Awaitable[str]:
+        own = context(pair, folder, server=False) if pair is not None else None
+        return Client(443, f"{letter}.example.com", own).get(f"{letter}.example.com")
+
+    await until(lambda: ask("a", known), "200 web 10.77.0.1 https")
+    assert "URI=spiffe://good" in await ask("a", known)
+    assert await ask("a", None) in ("broken", "closed")
+    assert await ask("a", stranger) in ("broken", "closed")
+    assert (await ask("b", None)).startswith("200 web")
+    assert (await ask("b", known)).startswith("200 web")
+    assert (await ask("c", known)).startswith("200 web")
+    assert await ask("c", others) in ("broken", "closed")
+
+
+async def test_old_versions_of_tls_are_refused(edge: Edge) -> None:
+    edge.credential("a", AUTHORITY.leaf("a.example.com"))
+    edge.gateway(https(443, "a.example.com", credentialName="a", minProtocolVersion="TLSV1_3"))
+    edge.route("a.example.com", "web")
+    await until(lambda: Client(443, "a.example.com").get("a.example.com"), "200 web")
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert await Client(443, "a.example.com", old).get("a.example.com") == "broken"
+
+
+async def test_a_port_that_is_taken_is_a_problem_until_it_is_free(edge: Edge) -> None:
+    taken = new_socket("0.0.0.0")
+    taken.bind(("0.0.0.0", 8080))
+    taken.listen()
+    edge.gateway(http(8080, "*", name="taken"), http(80, "*"))
+    edge.route("www.example.com", "web")
+    await until(lambda: Client(80).get("www.example.com"), "200 web")
+
+    async def problem() -> str:
+        found = gateways.unopened(edge.translation.gateways, edge.node.xds.rejections)
+        return " ".join(f"{one.resource}: {one.reason}" for one in found)
+
+    await until(problem, "Gateway/shop/front: port 8080 (0.0.0.0) is taken by another program")
+    taken.close()
+    await until(lambda: Client(8080).get("www.example.com"), "200 web")
+    assert await problem() == ""
