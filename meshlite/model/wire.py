@@ -202,11 +202,32 @@ class Subset(Frozen):
     total: int
 
 
+class AnalysisMessage(Frozen):
+    """What analysis says of one resource. `code` and `name` are Istio's, MESH… our own."""
+
+    code: str
+    name: str
+    level: Literal["Error", "Warning", "Info"]
+    resource: str = Field(description="Resource.key")
+    where: str = Field(default="", description="file:line, where the resource came from a file")
+    field: str = Field(default="", description="a path in the resource")
+    message: str
+
+
+class Shape(Frozen):
+    """A resource, and what it does for a service."""
+
+    resource: str = Field(description="Resource.key")
+    role: str
+
+
 class ServiceView(Frozen):
     """A service with what stands behind it and what shapes it.
 
     `mode`: who may come in without a mesh identity: nobody (STRICT), anybody (PERMISSIVE), or
-    "mixed" where its replicas or ports differ. `resources`: keys of those that name or select it.
+    "mixed" where its replicas or ports differ. `resources`: keys of those that name or select it, in the
+    order in which a request meets them; `shaped_by` says what each does, `conflicts` which of them contradict
+    others.
     """
 
     name: str
@@ -219,7 +240,9 @@ class ServiceView(Frozen):
     subsets: tuple[Subset, ...]
     mode: Literal["STRICT", "PERMISSIVE", "mixed"]
     resources: tuple[str, ...]
+    shaped_by: tuple[Shape, ...] = ()
     problems: tuple[str, ...]
+    conflicts: tuple[AnalysisMessage, ...] = ()
 
 
 class Services(Frozen):
@@ -302,18 +325,6 @@ class Resources(Frozen):
     """GET /v1/resources, first applied first."""
 
     resources: tuple[Resource, ...]
-
-
-class AnalysisMessage(Frozen):
-    """What analysis says of one resource. `code` and `name` are Istio's, MESH… our own."""
-
-    code: str
-    name: str
-    level: Literal["Error", "Warning", "Info"]
-    resource: str = Field(description="Resource.key")
-    where: str = Field(default="", description="file:line, where the resource came from a file")
-    field: str = Field(default="", description="a path in the resource")
-    message: str
 
 
 class AnalysisRequest(Frozen):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from meshlite.model.analysis.analyze import conflicts
+from meshlite.model.analysis.stage import of_mesh
 from meshlite.model.made import made_from
 from meshlite.model.mesh import Problem, Resource, Service, Snapshot
-from meshlite.model.names import ROOT_NAMESPACE, qualified_names, resolve_known
+from meshlite.model.names import qualified_names
 from meshlite.model.networking import DestinationRule
 from meshlite.model.security import PeerAuthentication
-from meshlite.model.wire import Endpoint, ServiceView, Subset
+from meshlite.model.wire import AnalysisMessage, Endpoint, ServiceView, Subset
 from meshlite.model.workload import Port, PortOrigin, Workload
+from meshlite.server.shaping import shaping
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.resources import Applied, of_kind, read
@@ -25,7 +28,8 @@ def overview(snapshot: Snapshot, reported: Iterable[Problem]) -> tuple[ServiceVi
     problems = [*reported, *(Problem(resource=key, reason=reason) for key, reason in told)]
     policies = of_kind(applied, PeerAuthentication)
     rules = of_kind(applied, DestinationRule)
-    return tuple(_view(service, snapshot, policies, rules, problems) for service in snapshot.services)
+    rivals = tuple(conflicts(of_mesh(snapshot)))
+    return tuple(_view(service, snapshot, policies, rules, problems, rivals) for service in snapshot.services)
 
 
 def _view(
@@ -34,13 +38,14 @@ def _view(
     policies: tuple[Applied[PeerAuthentication], ...],
     rules: tuple[Applied[DestinationRule], ...],
     problems: Iterable[Problem],
+    rivals: Iterable[AnalysisMessage],
 ) -> ServiceView:
     workloads = snapshot.workloads_by_service.get(service.fqdn, ())
-    known = snapshot.services_by_fqdn
-    resources = [r for r in snapshot.resources if _concerns(r, service, workloads, known)]
-    own_rules = [rule for rule in rules if any(rule.resource is resource for resource in resources)]
-    ordered = sorted(resources, key=lambda resource: resource.sequence)
-    keys = tuple(dict.fromkeys(key for r in ordered for key in made_from(r.annotations) or (r.key,)))
+    shapes = shaping(service, workloads, snapshot.resources, snapshot.services_by_fqdn)
+    keys = {shape.resource for shape in shapes}
+    own_rules = [
+        rule for rule in rules if keys.intersection(made_from(rule.resource.annotations) or (rule.key,))
+    ]
     ports = _ports(workloads)
     return ServiceView(
         name=service.name,
@@ -52,9 +57,16 @@ def _view(
         endpoints=tuple(_endpoint(workload) for workload in workloads),
         subsets=tuple(_subset(s.name, s.labels, workloads) for rule in own_rules for s in rule.spec.subsets),
         mode=_mode(policies, service, workloads, ports),
-        resources=keys,
+        resources=tuple(shape.resource for shape in shapes),
+        shaped_by=shapes,
         problems=tuple(dict.fromkeys(problem.reason for problem in problems if problem.resource in keys)),
+        conflicts=tuple(rival for rival in rivals if rival.resource in keys),
     )
+
+
+def _written(resource: Resource) -> tuple[str, ...]:
+    """Keys of the resources that people wrote for it."""
+    return made_from(resource.annotations) or (resource.key,)
 
 
 def _endpoint(workload: Workload) -> Endpoint:
@@ -95,45 +107,3 @@ def _mode(
     if len(strict) > 1:
         return "mixed"
     return "STRICT" if strict == {True} else "PERMISSIVE"
-
-
-def _concerns(
-    resource: Resource, service: Service, workloads: Iterable[Workload], known: Mapping[str, Service]
-) -> bool:
-    """The resource names the service as a host, or selects its workloads."""
-    if resource.kind == "PeerAuthentication":
-        return _selects(resource, service, workloads)
-    return any(
-        _covers(resolve_known(host, resource.namespace, known), service.fqdn)
-        for host in _hosts(resource.spec)
-    )
-
-
-def _selects(resource: Resource, service: Service, workloads: Iterable[Workload]) -> bool:
-    if resource.namespace not in (service.namespace, ROOT_NAMESPACE):
-        return False
-    selector = resource.spec.get("selector")
-    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
-    if not isinstance(labels, dict) or not labels:
-        return True
-    own = resource.namespace == service.namespace != ROOT_NAMESPACE
-    return own and any(labels.items() <= workload.labels.items() for workload in workloads)
-
-
-def _covers(host: str, fqdn: str) -> bool:
-    return host in (fqdn, "*") or (host.startswith("*.") and fqdn.endswith(host[1:]))
-
-
-def _hosts(spec: object) -> Iterator[str]:
-    """Every `host` and `hosts` in a spec, however deep."""
-    if isinstance(spec, dict):
-        for key, value in spec.items():
-            if key == "host" and isinstance(value, str):
-                yield value
-            elif key == "hosts" and isinstance(value, list):
-                yield from (host for host in value if isinstance(host, str))
-            else:
-                yield from _hosts(value)
-    elif isinstance(spec, list):
-        for item in spec:
-            yield from _hosts(item)

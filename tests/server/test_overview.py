@@ -91,6 +91,47 @@ def test_the_mode_is_that_of_all_replicas(spec: dict[str, object], mode: str) ->
     assert view(resource("PeerAuthentication", "x", **spec)).mode == mode
 
 
+def test_resources_stand_in_the_order_in_which_a_request_meets_them() -> None:
+    policy = resource("PeerAuthentication", "default")
+    rule = resource("DestinationRule", "rule", host="reviews")
+    wide = resource("DestinationRule", "wide", host="*.shop.svc.cluster.local")
+    routes = resource("VirtualService", "routes", hosts=["reviews"], gateways=["g", "mesh"])
+    edge = resource(
+        "VirtualService",
+        "edge",
+        hosts=["*"],
+        gateways=["g"],
+        http=[{"route": [{"destination": {"host": "reviews"}}]}],
+    )
+    elsewhere = resource("VirtualService", "elsewhere", hosts=["*"], gateways=["g"])
+    sidecar = resource("Sidecar", "mine", workloadSelector={"labels": {"version": "v1"}})
+    stored = (policy, sidecar, wide, rule, edge, routes, elsewhere)
+    numbered = [one.model_copy(update={"sequence": place}) for place, one in enumerate(stored)]
+    assert [(shape.resource, shape.role) for shape in view(*numbered).shaped_by] == [
+        ("VirtualService/shop/edge", "sends to it from gateways g"),
+        ("VirtualService/shop/routes", "routes its requests, also at gateways g"),
+        ("DestinationRule/shop/wide", "says how it is called"),
+        ("DestinationRule/shop/rule", "says how it is called"),
+        ("PeerAuthentication/shop/default", "says who may connect"),
+        ("Sidecar/shop/mine", "says what it may call"),
+    ]
+
+
+def test_conflicts_of_its_resources_are_told() -> None:
+    first, later = (
+        resource(
+            "VirtualService",
+            name,
+            hosts=["reviews"],
+            http=[{"route": [{"destination": {"host": "reviews"}}]}],
+        )
+        for name in ("first", "later")
+    )
+    found = view(first, later.model_copy(update={"sequence": 1})).conflicts
+    assert [(one.code, one.resource) for one in found] == [("IST0109", first.key), ("IST0109", later.key)]
+    assert "shop/first was applied first" in found[1].message
+
+
 def test_what_nodes_say_of_its_resources_is_shown() -> None:
     rule = resource("DestinationRule", "reviews", host="reviews")
     problems = (Problem(resource=rule.key, reason="not translated"), Problem(resource="other", reason="no"))

@@ -44,7 +44,8 @@ def complete_service(ctx: click.Context, param: click.Parameter, incomplete: str
 @output_option
 @click.pass_context
 def describe(ctx: click.Context, service: str, namespace: str, output: Output) -> None:
-    """Show one SERVICE (by any of its names): what it answers to, ports, endpoints, subsets, rules.
+    """Show one SERVICE (by any of its names): what it answers to, its ports and where their protocols were
+    learnt, endpoints, subsets, and the resources that shape it, in the order in which a request meets them.
 
     \b
     meshlite describe reviews
@@ -81,8 +82,14 @@ def _show(service: dict[str, Any]) -> None:
     subsets = [_subset(subset) for subset in service["subsets"]]
     if subsets:
         _section("Subsets", ("NAME", "LABELS", "READY"), subsets)
-    if service["resources"]:
-        _section("Shaped by", ("KIND", "NAMESPACE", "NAME"), [_key(key) for key in service["resources"]])
+    if service["shaped_by"]:
+        rows: list[Sequence[str]] = [
+            (*_key(shape["resource"]), plain(shape["role"])) for shape in service["shaped_by"]
+        ]
+        _section("Shaped by, as a request meets them", ("KIND", "NAMESPACE", "NAME", "WHAT IT DOES"), rows)
+    for conflict in service["conflicts"]:
+        text = f"conflict [{conflict['code']}]: {conflict['resource']}: {conflict['message']}"
+        click.echo(click.style(text, fg=WARN))
     for problem in service["problems"]:
         click.echo(click.style(f"problem: {problem}", fg=BAD))
 

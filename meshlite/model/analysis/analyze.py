@@ -27,6 +27,7 @@ from meshlite.model.analysis.subsets import subsets
 from meshlite.model.analysis.telemetry_providers import telemetry_providers
 from meshlite.model.analysis.virtual_service_gateways import jwt_claim_routes, virtual_service_gateways
 from meshlite.model.faults import Fault, rejection
+from meshlite.model.made import made_from
 from meshlite.model.wire import AnalysisMessage, Rejection
 
 Analyzer = Callable[[Scene], Iterator[Finding]]
@@ -71,11 +72,21 @@ _CONFLICTS: tuple[Analyzer, ...] = (
 
 
 def analyze(scene: Scene) -> tuple[AnalysisMessage, ...]:
-    """What is wrong, errors first; what is missing is told only where the scene is all there is."""
+    """What is wrong, errors first; what is missing is told only where the scene is all there is.
+
+    Resources that were made from others need not keep to rules for people; they may conflict, though.
+    """
     found = [
-        message(one) for analyzer in ANALYZERS for one in analyzer(scene) if scene.complete or not one.absent
+        message(one)
+        for analyzer in ANALYZERS
+        for one in analyzer(scene)
+        if (scene.complete or not one.absent) and (analyzer in _CONFLICTS or not _made(one))
     ]
     return tuple(sorted(dict.fromkeys(found), key=lambda one: LEVELS.index(one.level)))
+
+
+def _made(found: Finding) -> bool:
+    return bool(made_from(found.document.resource.annotations))
 
 
 def unread(rejected: Rejection) -> AnalysisMessage:
@@ -98,12 +109,13 @@ def conflicts(scene: Scene) -> tuple[AnalysisMessage, ...]:
 
 def message(found: Finding) -> AnalysisMessage:
     told = rejection(found.document, Fault(found.path, found.reason))
+    written = ", ".join(made_from(found.document.resource.annotations))
     return AnalysisMessage(
         code=found.code.code,
         name=found.code.name,
         level=found.code.level,
-        resource=told.resource,
+        resource=written or told.resource,
         where=told.where,
-        field=told.field,
+        field="" if written else told.field,
         message=told.reason,
     )

@@ -1,0 +1,146 @@
+"""Which resources shape a service, in which way, and in the order in which a request meets them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from meshlite.model.made import made_from
+from meshlite.model.mesh import Resource, Service
+from meshlite.model.names import ROOT_NAMESPACE, resolve_known
+from meshlite.model.wire import Shape
+from meshlite.model.workload import Workload
+
+ORDER = (
+    "ServiceEntry",
+    "VirtualService",
+    "DestinationRule",
+    "PeerAuthentication",
+    "RequestAuthentication",
+    "AuthorizationPolicy",
+    "WasmPlugin",
+    "TrafficExtension",
+    "EnvoyFilter",
+    "Telemetry",
+    "ProxyConfig",
+    "Sidecar",
+)
+"""As a request meets them; last what is about the calls that the service makes itself."""
+
+_SELECTING = {
+    "PeerAuthentication": "says who may connect",
+    "RequestAuthentication": "says whose tokens are good",
+    "AuthorizationPolicy": "says who may do what",
+    "WasmPlugin": "extends its proxy",
+    "TrafficExtension": "extends its proxy",
+    "EnvoyFilter": "changes its proxy's configuration",
+    "Telemetry": "says what is observed",
+    "ProxyConfig": "sets up its proxy",
+    "Sidecar": "says what it may call",
+}
+"""Kinds that choose workloads, and what they do for them."""
+
+_ROOT_SELECTS_NOBODY = ("PeerAuthentication",)
+"""In the root namespace these are for the mesh, and with a selector for nobody."""
+
+
+def shaping(
+    service: Service,
+    workloads: Iterable[Workload],
+    resources: Iterable[Resource],
+    known: Mapping[str, Service],
+) -> tuple[Shape, ...]:
+    """In the order of ORDER; within a kind the first applied first. What was made goes by what it is from."""
+    members = tuple(workloads)
+    found = [
+        (resource, role)
+        for resource in resources
+        if resource.kind in ORDER and (role := _role(resource, service, members, known))
+    ]
+    found.sort(key=lambda pair: (ORDER.index(pair[0].kind), pair[0].sequence, pair[0].key))
+    roles: dict[str, str] = {}
+    for resource, role in found:
+        for key in made_from(resource.annotations) or (resource.key,):
+            roles.setdefault(key, role)
+    return tuple(Shape(resource=key, role=role) for key, role in roles.items())
+
+
+def _role(
+    resource: Resource, service: Service, workloads: tuple[Workload, ...], known: Mapping[str, Service]
+) -> str:
+    """What the resource does for the service; empty if nothing."""
+    if resource.kind in _SELECTING:
+        return _SELECTING[resource.kind] if _selects(resource, service, workloads) else ""
+    spec = resource.spec
+
+    def names(*hosts: object) -> bool:
+        return any(
+            _covers(resolve_known(host, resource.namespace, known), service.fqdn)
+            for host in hosts
+            if isinstance(host, str)
+        )
+
+    if resource.kind == "DestinationRule":
+        return "says how it is called" if names(spec.get("host")) else ""
+    if resource.kind == "ServiceEntry":
+        return "declares its host, too" if names(*_list(spec.get("hosts"))) else ""
+    if resource.kind == "VirtualService":
+        return _routing(spec, names(*_list(spec.get("hosts"))), names(*_destinations(spec)))
+    return ""
+
+
+def _routing(spec: Mapping[str, object], named: bool, reached: bool) -> str:
+    gateways = [str(name) for name in _list(spec.get("gateways"))]
+    others = ", ".join(name for name in gateways if name != "mesh")
+    if named and (not gateways or "mesh" in gateways):
+        return "routes its requests" + (f", also at gateways {others}" if others else "")
+    if reached:
+        return f"sends to it from gateways {others}" if others else "sends to it what others are asked"
+    return ""
+
+
+def _selects(resource: Resource, service: Service, workloads: tuple[Workload, ...]) -> bool:
+    root = resource.namespace == ROOT_NAMESPACE
+    if not root and resource.namespace != service.namespace:
+        return False
+    labels = _selector(resource.spec)
+    if not labels:
+        return True
+    if root and service.namespace != ROOT_NAMESPACE and resource.kind in _ROOT_SELECTS_NOBODY:
+        return False
+    return any(labels.items() <= _labels(workload).items() for workload in workloads)
+
+
+def _selector(spec: Mapping[str, object]) -> Mapping[str, Any]:
+    for name, field in (("selector", "matchLabels"), ("workloadSelector", "labels")):
+        chosen = spec.get(name)
+        labels = chosen.get(field) if isinstance(chosen, dict) else None
+        if isinstance(labels, dict) and labels:
+            return labels
+    return {}
+
+
+def _labels(workload: Workload) -> dict[str, str]:
+    version = {"version": workload.version} if workload.version else {}
+    return {"app": workload.service} | version | workload.labels
+
+
+def _covers(host: str, fqdn: str) -> bool:
+    return host in (fqdn, "*") or (host.startswith("*.") and fqdn.endswith(host[1:]))
+
+
+def _destinations(value: object) -> Iterator[object]:
+    """Every `host` of a destination in a VirtualService, however deep."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "host":
+                yield item
+            else:
+                yield from _destinations(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _destinations(item)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
