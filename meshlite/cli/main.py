@@ -45,6 +45,8 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "mirror": ("shorthands", "Send a copy of a service's requests to a version."),
         "timeout": ("shorthands", "Limit how long a service's requests may take."),
         "retry": ("shorthands", "Say how often failed requests to a service are tried again."),
+        "expose": ("exposures", "Open a port of this mesh's hosts for a service."),
+        "egress": ("exposures", "Send calls to an outside host through the egress gateway."),
     },
     "Processes and shell": {
         "server": ("processes", "Run the central server in the foreground."),

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ class Mesh:
 
     project: ComposeProject
     state: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, stdin: str = "", timeout: float = 90) -> subprocess.CompletedProcess[str]:
-        environ = {**os.environ, "MESHLITE_STATE_DIR": str(self.state)}
+        environ = {**os.environ, "MESHLITE_STATE_DIR": str(self.state), **self.environ}
         command = [str(MESHLITE), *arguments]
         return subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environ

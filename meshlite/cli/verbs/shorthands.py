@@ -261,6 +261,11 @@ def _do(asked: Asked, edit: Edit, forget: bool = False) -> None:
         )
     except NotOurs as error:
         raise _by_hand(asked, error.key) from error
+    write(asked, made)
+
+
+def write(asked: Asked, made: Change) -> None:
+    """Apply and delete what was decided, or say with a dry run what would be; print it."""
     applied = _applied(asked, made)
     _deleted(asked, made)
     manifests = [_manifest(resource.model_dump(mode="json")) for resource in made.apply]
