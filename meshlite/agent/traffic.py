@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from meshlite.model.mesh import Snapshot
-from meshlite.model.names import ROOT_NAMESPACE, fqdn
+from meshlite.model.names import CLUSTER_SUFFIX, ROOT_NAMESPACE, fqdn
 from meshlite.model.workload import Workload
 
 REQUESTS = "envoy_meshlite_requests"
@@ -133,7 +133,9 @@ def _labels(edge: Edge, trust_domain: str) -> str:
 
 
 def _split(fqdn: str) -> tuple[str, str]:
-    """`reviews.shop.svc.cluster.local` -> `reviews`, `shop`."""
+    """`reviews.shop.svc.cluster.local` -> `reviews`, `shop`; an outside name as it is, of no namespace."""
+    if not fqdn.endswith(f".{CLUSTER_SUFFIX}"):
+        return fqdn, _UNKNOWN
     name, _, rest = fqdn.partition(".")
     return name, rest.partition(".")[0] or _UNKNOWN
 

@@ -79,6 +79,12 @@ _SOCKET = "gateways listen on addresses: leave bind out, or name an address"
 _NOT_SERVED = "gateways serve HTTP, TLS and TCP"
 _CLUSTERS = "is for traffic between clusters, which meshlite does not have: write PASSTHROUGH"
 _UNUSED = "has no effect in Istio: write caCertificates beside tlsCertificates"
+_DYNAMIC = "resolving whatever name is asked for is not supported yet: choose NONE, or DNS for names"
+_UDP = "UDP passes by the mesh: the host keeps its own addresses"
+_SANS = "has an effect once the mesh speaks TLS to a destination itself"
+_NETWORK = "networks are not told apart: the address must be reachable from every node"
+_ACCOUNT = "connections to the address are plaintext: its identity is not proved yet"
+_GROUP = "is kept; no machine joins by it yet"
 
 _VS = "VirtualService"
 _DR = "DestinationRule"
@@ -121,9 +127,17 @@ GAPS: tuple[Gap, ...] = (
     Gap(_DR, "**.tls.subjectAltNames", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.sni", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.insecureSkipVerify", "refused", _CLIENT_TLS),
-    Gap(_SE, "hosts", "refused", "service entries are not in effect yet"),
-    Gap(_WE, "address", "refused", "workload entries are not in effect yet", _any),
-    Gap(_WG, "template", "refused", "workload groups are not in effect yet", _any),
+    Gap(_SE, "resolution", "refused", _DYNAMIC, _is("DYNAMIC_DNS"), "DYNAMIC_DNS"),
+    Gap(_SE, "ports[].protocol", "warned", _UDP, _is("UDP", "udp"), "UDP"),
+    Gap(_SE, "subjectAltNames", "warned", _SANS),
+    Gap(_SE, "endpoints[].network", "warned", _NETWORK),
+    Gap(_SE, "endpoints[].serviceAccount", "warned", _ACCOUNT),
+    Gap(_WE, "address", "refused", "networks are not supported yet: give an address", _absent, "empty"),
+    Gap(_WE, "network", "warned", _NETWORK),
+    Gap(_WE, "serviceAccount", "warned", _ACCOUNT),
+    Gap(_WG, "template.network", "warned", _NETWORK),
+    Gap(_WG, "template", "warned", _GROUP, _any),
+    Gap(_WG, "probe", "warned", "workloads are not probed yet: those with its labels count as healthy"),
     Gap(_SC, "ingress", "refused", "ingress listeners are not supported yet"),
     Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
     Gap(_SC, "egress[].bind", "refused", _BIND),

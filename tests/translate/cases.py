@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from meshlite.model import external
 from meshlite.model.mesh import Resource, Service, Snapshot
 from meshlite.model.names import fqdn, virtual_address
 from meshlite.model.workload import Port, Workload
@@ -61,6 +62,7 @@ def resource(document: dict[str, Any], sequence: int) -> Resource:
         name=meta["name"],
         namespace=meta.get("namespace", "shop"),
         annotations=meta.get("annotations", {}),
+        labels=meta.get("labels", {}),
         spec=document.get("spec", {}),
         sequence=sequence,
     )
@@ -79,8 +81,11 @@ def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
     """Snapshot and node view. A workload with `link` is captured, one with `host` is the host's own."""
     workloads = tuple(workload(fields) for fields in case["workloads"])
     written = tuple(resource(document, place) for place, document in enumerate(case.get("resources", [])))
-    found = services(workloads)
-    snapshot = Snapshot(services=found, workloads=workloads, resources=Door().through(written, found, ()))
+    known = services(workloads)
+    resources = Door().through(written, known, ())
+    taken = {service.address for service in known}
+    hosts = external.allocate(external.read(resources), "240.240.0.0/16", taken, ())
+    snapshot = Snapshot(services=known, workloads=workloads, resources=resources, hosts=hosts)
     host = {workload(fields).id: fields["host"] for fields in case["workloads"] if "host" in fields}
     return snapshot, NodeView(name=NODE, attachments=attachments(case), host_workloads=host)
 

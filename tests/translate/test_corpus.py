@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from meshlite.model.documents import read
 from meshlite.model.mesh import Resource
 from meshlite.model.names import resolve
@@ -18,6 +20,7 @@ from tests.translate import cases, envoy
 
 pytestmark = corpus.needed
 
+ENTRY_GROUPS = ("1-samples", "3-validation", "4-config", "8-api-doc-examples", "6b-integration-rendered")
 GROUPS = ("1-samples", "3-validation", "4-config", "8-api-doc-examples")
 
 
@@ -33,6 +36,34 @@ def test_envoy_takes_all_of_istios_routes_and_policies(tmp_path: Path) -> None:
             if (complaint := envoy.validate(together([one]), tmp_path))
         }
         raise AssertionError(json.dumps(refused, indent=1))
+
+
+@pytest.mark.parametrize("groups", [*((group,) for group in ENTRY_GROUPS), ENTRY_GROUPS], ids=" ".join)
+def test_envoy_takes_all_of_istios_service_entries(groups: tuple[str, ...], tmp_path: Path) -> None:
+    """All of them in one mesh, with a caller in each namespace."""
+    kinds = ("ServiceEntry", "WorkloadEntry", "DestinationRule", "VirtualService")
+    documents = [
+        case.data
+        for group in groups
+        for case in corpus.cases(group)
+        if case.kind in kinds and not case.complaint and good(case)
+    ]
+    for place, one in enumerate(documents):
+        one["metadata"] = {"namespace": "default", **one["metadata"], "name": f"r{place}"}
+    namespaces = sorted({one["metadata"]["namespace"] for one in documents})
+    callers = [
+        {"name": f"in-{namespace}", "namespace": namespace, "ports": [], "link": f"169.254.1.{place}"}
+        for place, namespace in enumerate(namespaces, 1)
+    ]
+    result = cases.shown(Translator().translate(*cases.mesh({"workloads": callers, "resources": documents})))
+    assert [one for one in result["problems"] if "the resource has no effect" in one] == []
+    assert any(name.startswith("outbound|") for name in result["clusters"])
+    assert envoy.validate(envoy.bootstrap(result), tmp_path) == ""
+
+
+def good(case: corpus.Case) -> bool:
+    reading = read(case.text, case.file)
+    return bool(reading.documents) and not any(validate(one).rejections for one in reading.documents)
 
 
 def accepted() -> Iterator[tuple[str, Resource]]:

@@ -13,6 +13,7 @@ from meshlite.translate.plan.listener import Chooser, Chosen, PortChoice
 from meshlite.translate.plan.route import Text
 
 _MATCHER = "xds.type.matcher.v3.Matcher"
+_IP_MATCHER = "xds.type.matcher.v3.IPMatcher"
 _ON_MATCH = f"{_MATCHER}.OnMatch"
 _STRING = "google.protobuf.StringValue"
 _INPUTS = schema.PREFIX + "envoy.extensions.matching.common_inputs.network.v3."
@@ -35,6 +36,7 @@ def chooser(chooser: Chooser) -> bytes:
 def _port(found: Any, port: PortChoice, chooser: Chooser) -> None:
     """The order of questions that PortChoice demands; each level falls through to the next."""
     rest = _addresses(found, port.declared)
+    rest = _names(_ranges(rest, port.ranges), port.names)
     if port.http:
         protocols = _tree(rest, "ApplicationProtocolInput")
         for protocol in _HTTP:
@@ -53,6 +55,40 @@ def _addresses(found: Any, chosen: Chosen) -> Any:
     for address, chain in chosen:
         _act(addresses[address], chain)
     return found.matcher.on_no_match
+
+
+def _ranges(found: Any, chosen: Chosen) -> Any:
+    """By the smallest subnet that the address is in."""
+    if not chosen:
+        return found
+    ranges: Any = schema.message(_IP_MATCHER)()
+    for subnet, chain in chosen:
+        address, _, length = subnet.partition("/")
+        matcher = ranges.range_matchers.add()
+        matcher.ranges.add(address_prefix=address).prefix_len.value = int(length)
+        _act(matcher.on_match, chain)
+    tree = found.matcher.matcher_tree
+    _input(tree, "DestinationIPInput")
+    tree.custom_match.name = "envoy.matching.custom_matchers.ip_range_matcher"
+    tree.custom_match.typed_config.type_url = schema.PREFIX + _IP_MATCHER
+    tree.custom_match.typed_config.value = ranges.SerializeToString(deterministic=True)
+    return found.matcher.on_no_match
+
+
+def _names(found: Any, chosen: Chosen) -> Any:
+    """By server name, in the order given. Envoy has put what the client sent into lower case."""
+    whole = tuple((name, chain) for name, chain in chosen if not name.startswith("*"))
+    if whole:
+        names = _tree(found, "ServerNameInput")
+        for name, chain in whole:
+            _act(names[name], chain)
+        found = found.matcher.on_no_match
+    for name, chain in chosen[len(whole) :]:
+        matcher = found.matcher.matcher_list.matchers.add()
+        _input(matcher.predicate.single_predicate, "ServerNameInput")
+        matcher.predicate.single_predicate.value_match.suffix = name.removeprefix("*")
+        _act(matcher.on_match, chain)
+    return found.matcher.on_no_match if len(chosen) > len(whole) else found
 
 
 def _fence(found: Any, fenced: Text, fence: str) -> Any:

@@ -27,7 +27,9 @@ from meshlite.translate.plan.cluster import (
     Warmup,
 )
 
+UNIX = "unix://"
 _SOL_SOCKET, _SO_MARK = 1, 36
+_DNS_CLUSTER = "envoy.extensions.clusters.dns.v3.DnsCluster"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _SELECTOR = "envoy.extensions.local_address_selectors.filter_state_override.v3.Config"
 _PASSTHROUGH_IDLE = "300s"
@@ -37,6 +39,7 @@ _POLICIES = {
     "random": "RANDOM",
     "ring_hash": "RING_HASH",
     "maglev": "MAGLEV",
+    "original": "CLUSTER_PROVIDED",
 }
 
 
@@ -66,10 +69,12 @@ def own(cluster: Cluster) -> dict[str, Any]:
     istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
     return {
         "name": cluster.name,
-        "type": "EDS",
-        "eds_cluster_config": {"eds_config": ADS},
+        **_discovery(cluster),
         "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
-        **only(transport_socket_matches=[_CHAIN_SOCKET] if cluster.chained else None),
+        **only(
+            transport_socket_matches=[_CHAIN_SOCKET] if cluster.chained else None,
+            upstream_bind_config=_from_caller("0.0.0.0") if cluster.from_caller else None,
+        ),
     }
 
 
@@ -119,6 +124,35 @@ def inbound(cluster: InboundCluster) -> dict[str, Any]:
     }
 
 
+def _discovery(cluster: Cluster) -> dict[str, Any]:
+    match cluster.discovery:
+        case "eds":
+            return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
+        case "strict_dns" | "logical_dns":
+            names = cluster.names or EndpointSet(cluster.name, ())
+            return _dns(cluster.discovery == "logical_dns") | {"load_assignment": endpoints(names)}
+        case _:
+            override = {"upstream_port_override": cluster.override} if cluster.override else None
+            return {"type": "ORIGINAL_DST", **only(original_dst_lb_config=override)}
+
+
+def _dns(logical: bool) -> dict[str, Any]:
+    """What Envoy knew as STRICT_DNS, or as LOGICAL_DNS, where all addresses of a name are one endpoint.
+
+    A name that cannot be resolved holds up nobody else: its cluster is there at once, empty.
+    """
+    fields = {
+        "dns_lookup_family": "V4_PREFERRED",
+        "respect_dns_ttl": True,
+        "dns_refresh_rate": "60s",
+        "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "60s"},
+        "dns_jitter": "0.100s",
+        **only(all_addresses_in_single_endpoint=logical),
+    }
+    kind = {"name": "envoy.cluster.dns", "typed_config": typed(_DNS_CLUSTER, fields)}
+    return {"cluster_type": kind, "wait_for_warm_on_init": False}
+
+
 def endpoints(set: EndpointSet) -> dict[str, Any]:
     lb_endpoints = [_endpoint(endpoint) for endpoint in set.endpoints]
     groups = [{"lb_endpoints": lb_endpoints}] if lb_endpoints else None
@@ -134,26 +168,13 @@ def black_hole() -> dict[str, Any]:
 
 
 def original(name: str, source: str, mark: int) -> dict[str, Any]:
-    """Dials from a namespace that is chosen by the filter state that the listener has set.
-
-    It must be a hashable one: else connections are pooled across namespaces, and one workload's requests
-    leave from another's.
-    """
     downstream: dict[str, Any] = {"http_protocol_options": {}, "http2_protocol_options": {}}
     return {
         "name": name,
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": duration(CONNECT_TIMEOUT),
-        "upstream_bind_config": {
-            "source_address": {"address": source, "port_value": 0},
-            "extra_source_addresses": [{"address": {"address": "::", "port_value": 0}}],
-            "socket_options": marked(mark),
-            "local_address_selector": {
-                "name": "envoy.upstream.local_address_selector.filter_state_override",
-                "typed_config": typed(_SELECTOR),
-            },
-        },
+        "upstream_bind_config": {"socket_options": marked(mark), **_from_caller(source)},
         "circuit_breakers": {"thresholds": [_thresholds(Pool())]},
         "typed_extension_protocol_options": {
             _OPTIONS: typed(
@@ -163,6 +184,22 @@ def original(name: str, source: str, mark: int) -> dict[str, Any]:
                     "common_http_protocol_options": {"idle_timeout": _PASSTHROUGH_IDLE},
                 },
             )
+        },
+    }
+
+
+def _from_caller(source: str) -> dict[str, Any]:
+    """Dials from the namespace that the listener has put into the filter state.
+
+    It must be a hashable one: else connections are pooled across namespaces, and one workload's requests
+    leave from another's.
+    """
+    return {
+        "source_address": {"address": source, "port_value": 0},
+        "extra_source_addresses": [{"address": {"address": "::", "port_value": 0}}],
+        "local_address_selector": {
+            "name": "envoy.upstream.local_address_selector.filter_state_override",
+            "typed_config": typed(_SELECTOR),
         },
     }
 
@@ -294,11 +331,20 @@ def _error_matcher(codes: tuple[int, ...]) -> dict[str, Any]:
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     istio = {"workload": endpoint.workload} | only(version=endpoint.version)
-    address = {"address": endpoint.address, "port_value": endpoint.port}
-    where: dict[str, Any] = {"socket_address": address}
     metadata: dict[str, Any] = {"istio": istio}
     if endpoint.chain:
-        name = f"{endpoint.address}:{endpoint.port}"
-        where = {"envoy_internal_address": {"server_listener_name": endpoint.chain, "endpoint_id": name}}
         metadata["envoy.transport_socket_match"] = {INBOUND: True}
-    return {"endpoint": {"address": where}, "metadata": {"filter_metadata": metadata}}
+    return {
+        "endpoint": {"address": _address(endpoint)},
+        "metadata": {"filter_metadata": metadata},
+        **only(load_balancing_weight=endpoint.weight),
+    }
+
+
+def _address(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.chain:
+        name = f"{endpoint.address}:{endpoint.port}"
+        return {"envoy_internal_address": {"server_listener_name": endpoint.chain, "endpoint_id": name}}
+    if endpoint.address.startswith(UNIX):
+        return {"pipe": {"path": endpoint.address.removeprefix(UNIX)}}
+    return {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}

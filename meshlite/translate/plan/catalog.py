@@ -9,10 +9,11 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from meshlite.model.mesh import Service
-from meshlite.model.workload import Port, PortOrigin, Workload
+from meshlite.model.visibility import visible
+from meshlite.model.workload import Port, PortOrigin, Protocol, Workload
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
-from meshlite.translate.plan.cluster import Http
+from meshlite.translate.plan.cluster import Discovery, Http
 
 _TRUST: Mapping[PortOrigin, int] = {"label": 0, "resource": 1, "image": 2, "exposed": 3, "listening": 4}
 _HTTP: Mapping[str, Http] = {
@@ -24,15 +25,26 @@ _HTTP: Mapping[str, Http] = {
 }
 DECLARED_HTTP = frozenset(_HTTP) - {"auto"}
 NOT_HTTP = frozenset({"tcp", "tls", "https", "mongo", "mysql", "redis"})
+TLS = frozenset({"tls", "https"})
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """`http` is what HTTP version its replicas speak, `declared` that the protocol need not be detected."""
+    """`http` is what HTTP version its replicas speak, `declared` that the protocol need not be detected.
+
+    `tls`: it is declared to be TLS. `override`: the port to dial where the caller's address is kept, else 0.
+    """
 
     number: int
     http: Http
     declared: bool
+    tls: bool = False
+    override: int = 0
+    name: str = ""
+
+
+def service_port(number: int, protocol: Protocol, name: str, override: int = 0) -> ServicePort:
+    return ServicePort(number, http_of(protocol), protocol != "auto", protocol in TLS, override, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +52,15 @@ class Replica:
     """A workload of a service. `dial`: the address this node reaches it at, empty if it cannot.
 
     `addresses`: its own ones, by which neighbours on this node may call it. `subset` names it alone.
+    `targets`: service port -> the port it listens on, where these may differ. `weight` 0: 1.
     """
 
     workload: Workload
     labels: Mapping[str, str]
     dial: str
     addresses: tuple[str, ...]
+    targets: Mapping[int, int] | None = None
+    weight: int = 0
 
     @property
     def subset(self) -> str:
@@ -56,11 +71,13 @@ class Replica:
         return self.workload.health == "healthy" and bool(self.dial)
 
     def listens(self, port: int) -> bool:
+        if self.targets is not None:
+            return port in self.targets
         return any(known.number == port and known.protocol != "udp" for known in self.workload.ports)
 
 
 Replicas = Mapping[str, tuple[Replica, ...]]
-"""Replicas by the FQDN of their service. Their coming and going concerns endpoints and nothing else."""
+"""Replicas by the key of their service. Their coming and going concerns endpoints and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +92,28 @@ class Addressed:
 class Callee:
     """A service as callers see it. `aliases` are further names within its namespace.
 
-    `addressed`, by port: the replicas that callers on this node may dial by an address of their own.
+    `virtual`, `ranges`: addresses and subnets that mean it. `addressed`, by port: the replicas that callers
+    on this node may dial by an address of their own. `key`: its own, also where others have the same host.
+    `from_caller`: its endpoints are dialled from the caller's network namespace.
     """
 
     name: str
     namespace: str
     fqdn: str
-    address: str
+    virtual: tuple[str, ...]
     ports: Mapping[int, ServicePort]
     aliases: tuple[str, ...]
     addressed: Mapping[int, tuple[Addressed, ...]]
+    ranges: tuple[str, ...] = ()
+    discovery: Discovery = "eds"
+    key: str = ""
+    export_to: tuple[str, ...] = ()
+    from_caller: bool = False
+
+    @property
+    def external(self) -> bool:
+        """By a ServiceEntry; the others are found by what runs."""
+        return self.key != self.fqdn
 
     @cached_property
     def only_port(self) -> int | None:
@@ -98,14 +127,18 @@ class Callee:
     def addresses(self, port: int) -> tuple[str, ...]:
         """Every address on which the service is found: its own, then the replicas'."""
         own = (address for replica in self.addressed[port] for address in replica.addresses)
-        return tuple(dict.fromkeys((self.address, *own)))
+        return tuple(dict.fromkeys((*self.virtual, *own)))
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All services by FQDN, in the order of their names."""
+    """All services by FQDN, in the order of their names.
+
+    `others`: those whose FQDN another one has, too, the first declared first.
+    """
 
     services: Mapping[str, Callee]
+    others: tuple[Callee, ...] = ()
 
     @cached_property
     def http_ports(self) -> tuple[int, ...]:
@@ -123,6 +156,28 @@ class Catalog:
 
     def on_port(self, number: int) -> tuple[Callee, ...]:
         return self.by_port.get(number, ())
+
+    @cached_property
+    def _limited(self) -> bool:
+        return bool(self.others) or any(service.export_to for service in self.services.values())
+
+    def seen(self, namespace: str) -> Catalog:
+        """What callers in `namespace` see, and of several services of one host the one they mean.
+
+        That is their own namespace's, and there the mesh's before a declared one; else the mesh's; else what
+        was declared first.
+        """
+        if not self._limited:
+            return self
+        found: dict[str, Callee] = {}
+        for service in (*self.services.values(), *self.others):
+            if not visible(service.export_to, service.namespace, namespace):
+                continue
+            first = found.get(service.fqdn)
+            own = service.namespace == namespace and not (first and first.namespace == namespace)
+            if first is None or own:
+                found[service.fqdn] = service
+        return Catalog({fqdn: found[fqdn] for fqdn in sorted(found)})
 
 
 def http_of(protocol: str) -> Http:
@@ -155,14 +210,23 @@ def _callee(service: Service, replicas: tuple[Replica, ...], aliases: tuple[str,
         service.name,
         service.namespace,
         service.fqdn,
-        service.address,
+        (service.address,),
         ports,
         aliases,
         {
             port: tuple(Addressed(one.subset, one.addresses) for one in alone(replicas, port))
             for port in ports
         },
+        key=service.fqdn,
+        export_to=_export_to(service, replicas),
     )
+
+
+def _export_to(service: Service, replicas: tuple[Replica, ...]) -> tuple[str, ...]:
+    """What its replicas say; the last that they said while there are none."""
+    if not replicas:
+        return service.export_to
+    return tuple(sorted({place for replica in replicas for place in replica.workload.export_to}))
 
 
 def _replicas(memo: Memo, workloads: Iterable[Workload], node: NodeView) -> Replicas:
@@ -227,10 +291,7 @@ def _ports(known: Iterable[Port]) -> Mapping[int, ServicePort]:
     for port in (port for port in known if port.protocol != "udp"):
         if port.number not in best or _rank(port) < _rank(best[port.number]):
             best[port.number] = port
-    return {
-        number: ServicePort(number, http_of(port.protocol), port.protocol != "auto")
-        for number, port in sorted(best.items())
-    }
+    return {number: service_port(number, port.protocol, port.name) for number, port in sorted(best.items())}
 
 
 def _rank(port: Port) -> tuple[bool, int, str]:

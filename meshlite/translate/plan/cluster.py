@@ -20,6 +20,11 @@ Http = Literal["none", "http1", "http2", "client"]
 """What is spoken to the endpoints; `client`: whatever the caller speaks; `none`: not HTTP."""
 
 
+Discovery = Literal["eds", "strict_dns", "logical_dns", "original", "dynamic"]
+"""How endpoints are found: they are known; by resolving names, all addresses or the first; they are where the
+caller dialled; by resolving whatever name a request has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Warmup:
     window: timedelta
@@ -31,7 +36,9 @@ class Warmup:
 class LoadBalancer:
     """`size`: of the ring or table, 0 for Envoy's own. `hash_key`: what a consistent hash is made of."""
 
-    kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev"] = "least_request"
+    kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev", "original"] = (
+        "least_request"
+    )
     size: int = 0
     warmup: Warmup | None = None
     hash_key: HashKey | None = None
@@ -98,10 +105,33 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`address`: an IP address, `unix://` and a path, or a name to be resolved. `weight` 0: 1.
+
+    `chain`: the listener of its inbound chain, which is called instead of the address.
+    """
+
+    address: str
+    port: int
+    workload: str
+    version: str = ""
+    chain: str = ""
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    cluster: str
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """One port of one service or subset, as one group of callers uses it.
 
-    `chained`: some of its endpoints are inbound chains.
+    `chained`: some of its endpoints are inbound chains. `names`: what to resolve, for discovery by DNS.
+    `override`: the port dialled instead of the caller's. `from_caller`: endpoints are dialled from the
+    caller's network namespace.
     """
 
     name: str
@@ -113,6 +143,10 @@ class Cluster:
     mark: int
     chained: bool = False
     patches: tuple[Patch, ...] = ()
+    discovery: Discovery = "eds"
+    names: EndpointSet | None = None
+    override: int = 0
+    from_caller: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +167,3 @@ class InboundCluster:
     namespace_path: str
     mark: int
     patches: tuple[Patch, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """`chain`: the listener of its inbound chain, which is called instead of the address."""
-
-    address: str
-    port: int
-    workload: str
-    version: str = ""
-    chain: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSet:
-    cluster: str
-    endpoints: tuple[Endpoint, ...]

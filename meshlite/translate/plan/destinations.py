@@ -21,8 +21,9 @@ from meshlite.translate.plan.scope import Scope, scoped
 class Destinations:
     """What one group of callers finds: services, the rule it follows for each (FQDN), and clusters.
 
-    `services`: those it sees; `known`: all, since a route may lead to one that it does not see.
-    `apart`: the services for which it follows another rule than callers of the service's own namespace do.
+    `services`: those it sees; `known`: all that it may call, since a route may lead to one that it does not
+    see. `apart`: the services for which it follows another rule than callers of the service's own namespace
+    do, and those of which it means another one of the same host than most do.
     Clusters are shared with those, except for these services. `patches`: all for what goes out.
     """
 
@@ -83,13 +84,15 @@ def destinations(
     scope: Scope,
     patches: tuple[Patch, ...],
 ) -> Destinations:
-    followed = {
-        service.fqdn: rules.of(service.fqdn, service.namespace, caller)
-        for service in services.services.values()
-    }
+    known = services.seen(caller.namespace)
+    followed = {fqdn: rules.of(fqdn, service.namespace, caller) for fqdn, service in known.services.items()}
     patched = of(patches, CLUSTERS)
-    apart = frozenset(fqdn for fqdn, rule in followed.items() if rule != usual[fqdn] or about(patched, fqdn))
-    return Destinations(scoped(services, scope), caller, followed, apart, services, scope, patches)
+    apart = frozenset(
+        fqdn
+        for fqdn, rule in followed.items()
+        if rule != usual[fqdn] or known.services[fqdn] is not services.services[fqdn] or about(patched, fqdn)
+    )
+    return Destinations(scoped(known, scope), caller, followed, apart, known, scope, patches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def uses(
     )
     own = (
         Use(
-            services.services[fqdn],
+            view.known.services[fqdn],
             view.rules[fqdn],
             view.caller.name,
             fqdn in chained,
@@ -146,32 +149,47 @@ Chains = Mapping[tuple[str, int], str]
 """The listener of the inbound chain of a workload (id) for a port."""
 
 
-def clusters(memo: Memo, uses: tuple[Use, ...], mark: int) -> tuple[Cluster, ...]:
+def clusters(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, mark: int) -> tuple[Cluster, ...]:
     """A cluster for each port of every service and subset.
 
     And for each replica that callers may dial by its own address: who does so means that one, well or not.
     """
-    return tuple(cluster for use in uses for cluster in memo.of(use.key, _clusters, use, mark))
+    return tuple(
+        cluster
+        for use in uses
+        for cluster in memo.of(use.key, _clusters, use, _resolved(use.service, replicas), mark)
+    )
+
+
+def _resolved(service: Callee, replicas: Replicas) -> tuple[Replica, ...]:
+    """Replicas that are part of their clusters, since their names must be resolved."""
+    return replicas.get(service.key, ()) if service.discovery in ("strict_dns", "logical_dns") else ()
 
 
 def endpoints(
     memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains
 ) -> tuple[EndpointSet, ...]:
     """The endpoints of each cluster."""
-    found = ((use, replicas.get(use.service.fqdn, ())) for use in uses)
+    found = ((use, replicas.get(use.service.key, ())) for use in uses)
     return tuple(
         set
         for use, own in found
+        if use.service.discovery == "eds"
         for set in memo.of(use.key, _endpoint_sets, use, own, chains if use.chained else {})
     )
 
 
-def _clusters(use: Use, mark: int) -> tuple[Cluster, ...]:
+def _clusters(use: Use, resolved: tuple[Replica, ...], mark: int) -> tuple[Cluster, ...]:
     service, made = use.service, []
     for port in service.ports.values():
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port.number)
-            made.append(_cluster(use, port, name, policy(use.rule, subset, port.number), mark))
+            one = _cluster(use, port, name, policy(use.rule, subset, port.number), mark)
+            if service.discovery in ("strict_dns", "logical_dns"):
+                names = EndpointSet(name, tuple(_endpoints(resolved, port.number, subset, {})))
+                how = service.discovery if len(names.endpoints) == 1 else "strict_dns"
+                one = replace(one, names=names, discovery=how)
+            made.append(one)
         single = replace(policy(use.rule, None, port.number), balancer=LoadBalancer(), outliers=None)
         for replica in service.addressed[port.number]:
             made.append(_cluster(use, port, use.name(replica.subset, port.number), single, mark))
@@ -191,8 +209,21 @@ def _endpoint_sets(use: Use, replicas: tuple[Replica, ...], chains: Chains) -> t
 
 def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
     service, http = use.service, _http(port, policy)
-    of_service = service.fqdn, service.name, service.namespace
-    return Cluster(name, *of_service, http, policy, mark, use.chained, use.patches)
+    original = service.discovery == "original"
+    return Cluster(
+        name,
+        service.fqdn,
+        service.name,
+        service.namespace,
+        http,
+        replace(policy, balancer=LoadBalancer("original")) if original else policy,
+        mark,
+        use.chained,
+        use.patches,
+        service.discovery,
+        override=port.override,
+        from_caller=service.from_caller or original,
+    )
 
 
 def _http(port: ServicePort, policy: Policy) -> Http:
@@ -212,9 +243,10 @@ def _endpoints(
 
 
 def _endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:
+    own = replica.targets.get(port, port) if replica.targets is not None else port
     workload = replica.workload
-    chain = chains.get((workload.id, port), "")
-    return Endpoint(replica.dial, port, workload.name, workload.version, chain)
+    chain = chains.get((workload.id, own), "")
+    return Endpoint(replica.dial, own, workload.name, workload.version, chain, replica.weight)
 
 
 def report_unused(rules: Rules, services: Catalog, report: Report) -> None:

@@ -40,7 +40,8 @@ Chosen = tuple[tuple[str, str], ...]
 class PortChoice:
     """The chain for a connection to one port, asked for in this order.
 
-    `declared`: by address, whatever is spoken; then `http`, for what turns out to be plain HTTP (empty: it is
+    `declared`: by address, whatever is spoken; then `ranges`, by subnet, and `names`, by the server name that
+    a TLS client asks for (`*.x`: any below x); then `http`, for what turns out to be plain HTTP (empty: it is
     not looked for); then `detected`, by address; then `otherwise`.
     """
 
@@ -49,6 +50,8 @@ class PortChoice:
     declared: Chosen = ()
     http: str = ""
     detected: Chosen = ()
+    ranges: Chosen = ()
+    names: Chosen = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from meshlite.translate.plan.catalog import Callee, Catalog
+from meshlite.translate.plan.catalog import Callee, Catalog, ServicePort
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.destinations import Destinations
-from meshlite.translate.plan.listener import Chooser, HttpChain, PortChoice, TcpChain
+from meshlite.translate.plan.listener import Chooser, Chosen, HttpChain, PortChoice, TcpChain
 from meshlite.translate.plan.route import Text
 
 SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
@@ -48,22 +49,18 @@ def outbound(view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> 
 def silent_ports(services: Catalog) -> tuple[int, ...]:
     """Ports where nothing is looked at: the server speaks first, or every protocol there is declared.
 
-    Envoy knows only ports here, not addresses. Where a declared TCP service shares its port with one whose
-    protocol must be detected, detection wins, and a server that speaks first is late by its timeout.
+    Envoy knows only ports here, not addresses. Where a declared TCP service shares its port with one that
+    must be looked at, looking wins, and a server that speaks first is late by its timeout.
     """
-    declared = {
-        port.number
-        for service in services.services.values()
-        for port in service.ports.values()
-        if port.http == "none"
-    }
-    detected = {
-        port.number
-        for service in services.services.values()
-        for port in service.ports.values()
-        if not port.declared
-    }
-    return tuple(sorted((declared | {*SERVER_FIRST}) - detected))
+    ports = [(service, port) for service in services.services.values() for port in service.ports.values()]
+    declared = {port.number for _, port in ports if port.http == "none"}
+    looked_at = {port.number for service, port in ports if not port.declared or _named(service, port)}
+    return tuple(sorted((declared | {*SERVER_FIRST}) - looked_at))
+
+
+def _named(service: Callee, port: ServicePort) -> bool:
+    """Whether its callers may be known by nothing but the name that they ask for."""
+    return service.external and (port.tls or (port.http != "none" and not service.virtual))
 
 
 def _port(
@@ -72,26 +69,68 @@ def _port(
     """By virtual addresses and the replicas' own ones; any other address by what is spoken."""
     declared: dict[str, str] = {}
     detected: dict[str, str] = {}
+    shared = _shared(services, port)
     for service in services:
         known = service.ports[port]
         for subset, addresses in _addresses(service, port):
-            tcp = _tcp_name(service, subset, port, view)
-            chain = f"http/{port}" if known.declared and known.http != "none" else tcp
+            chain = _chain(service, subset, port, view)
             for address in addresses:
-                if address not in declared and address not in detected:
+                if not (address in declared or address in detected or shared[address] > 1):
                     (declared if known.declared else detected)[address] = chain
     return PortChoice(
         port,
-        otherwise,
+        next(_anywhere(services, port, view), otherwise),
         tuple(sorted(declared.items())),
         f"http/{port}" if http else "",
         tuple(sorted(detected.items())),
+        _ranges(services, port, view),
+        _names(services, port, view),
     )
+
+
+def _shared(services: tuple[Callee, ...], port: int) -> Counter[str]:
+    """How many TLS services have an address: of several the one is meant whose name is asked for."""
+    return Counter(a for service in services if service.ports[port].tls for a in service.virtual)
+
+
+def _ranges(services: tuple[Callee, ...], port: int, view: Destinations) -> Chosen:
+    """The first service that has a subnet gets what is dialled there, smaller subnets first."""
+    found: dict[str, str] = {}
+    for service in services:
+        for subnet in service.ranges:
+            found.setdefault(subnet, _chain(service, "", port, view))
+    return tuple(sorted(found.items(), key=lambda item: (-int(item[0].partition("/")[2]), item[0])))
+
+
+def _names(services: tuple[Callee, ...], port: int, view: Destinations) -> Chosen:
+    """Names of declared TLS services, wherever they are dialled: whole ones, then the longest wildcards."""
+    found = {
+        service.fqdn: _chain(service, "", port, view)
+        for service in services
+        if service.external and service.ports[port].tls
+    }
+    return tuple(sorted(found.items(), key=lambda item: (item[0].startswith("*"), -len(item[0]), item[0])))
+
+
+def _anywhere(services: tuple[Callee, ...], port: int, view: Destinations) -> Iterator[str]:
+    """Chains of services that no address and no name tells from others: as in Istio they get what is left."""
+    for service in services:
+        known = service.ports[port]
+        told = service.virtual or service.ranges or known.tls or (known.declared and known.http != "none")
+        if not told:
+            yield _tcp_name(service, "", port, view)
+
+
+def _chain(service: Callee, subset: str, port: int, view: Destinations) -> str:
+    known = service.ports[port]
+    if known.declared and known.http != "none":
+        return f"http/{port}"
+    return _tcp_name(service, subset, port, view)
 
 
 def _addresses(service: Callee, port: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Subsets with the addresses that mean them: the whole service, and each replica by itself."""
-    yield "", (service.address,)
+    yield "", service.virtual
     for replica in service.addressed[port]:
         yield replica.subset, replica.addresses
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshlite.model.mesh import Snapshot
-from meshlite.model.networking import DestinationRule, EnvoyFilter, Gateway, Sidecar, VirtualService
+from meshlite.model.networking import (
+    DestinationRule,
+    EnvoyFilter,
+    Gateway,
+    ServiceEntry,
+    Sidecar,
+    VirtualService,
+    WorkloadEntry,
+)
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
@@ -24,6 +32,7 @@ from meshlite.translate.plan.destinations import (
     uses,
     usual,
 )
+from meshlite.translate.plan.external import with_declared
 from meshlite.translate.plan.gateway import Opened, opened, with_gateways
 from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.inbound import Door, ServerSide
@@ -75,7 +84,7 @@ def plan(
     doors = tuple(door for resident in residents for door in resident.doors)
     chains = {(door.workload, door.port): door.name for door in doors}
     every = tuple({view.caller: view for view in (*views, *gates.values())}.values())
-    used = memo.of("uses", uses, mesh.services, followed, every, _chained(residents))
+    used = memo.of("uses", uses, mesh.services, followed, every, _chained(residents, mesh))
     open = {one.gate.attachment: edge.ports for one, edge in zip(found, edges, strict=True)}
     strict = {one.attachment.key: _strict(one, mesh.authentication, open) for one in residents}
     listeners = (
@@ -95,7 +104,7 @@ def plan(
             *(table for caller in callers for table in seen[caller].tables),
             *(table for edge in edges for table in edge.tables),
         ),
-        memo.within("clusters", clusters, used, node.mark),
+        memo.within("clusters", clusters, used, mesh.replicas, node.mark),
         memo.within("endpoints", endpoints, used, mesh.replicas, chains),
         node.mark,
         tuple(door.cluster for door in doors),
@@ -145,6 +154,11 @@ class _Seen:
 
 def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, report: Report) -> _Mesh:
     services, replicas = memo.within("catalog", catalog, snapshot.services, snapshot.workloads, node)
+    entries, workload_entries = of_kind(resources, ServiceEntry), of_kind(resources, WorkloadEntry)
+    services, replicas, told = memo.within(
+        "declared", with_declared, services, replicas, entries, workload_entries, snapshot.hosts
+    )
+    tell(told, report)
     applied = of_kind(resources, DestinationRule)
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
     virtual_services = of_kind(resources, VirtualService)
@@ -227,12 +241,16 @@ def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
     return ServerSide(inward(patches, workload.service_fqdn))
 
 
-def _chained(residents: tuple[_Resident, ...]) -> frozenset[str]:
+def _chained(residents: tuple[_Resident, ...], mesh: _Mesh) -> frozenset[str]:
     """Services with a replica that has inbound chains."""
-    workloads = (
-        (workload, {door.workload for door in one.doors}) for one in residents for workload in one.workloads
+    workloads = {door.workload for resident in residents for door in resident.doors}
+    if not workloads:
+        return frozenset()
+    return frozenset(
+        service.fqdn
+        for service in (*mesh.services.services.values(), *mesh.services.others)
+        if any(replica.workload.id in workloads for replica in mesh.replicas.get(service.key, ()))
     )
-    return frozenset(workload.service_fqdn for workload, chained in workloads if workload.id in chained)
 
 
 def _added_clusters(

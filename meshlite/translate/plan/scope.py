@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from meshlite.model.names import ROOT_NAMESPACE, canonical_namespace, qualified_names, resolve
+from meshlite.model.names import ROOT_NAMESPACE, answers, canonical_namespace, resolve
 from meshlite.model.networking import Destination, IstioEgressListener, Sidecar
 from meshlite.translate.plan.caller import Caller
 from meshlite.translate.plan.catalog import Callee, Catalog
@@ -139,7 +139,7 @@ def _visible(service: Callee, scope: Scope) -> Callee | None:
 
 
 def _names(service: Callee) -> tuple[str, ...]:
-    return (service.fqdn, *qualified_names(service.name, service.namespace))
+    return answers(service.fqdn, "")
 
 
 def _only(values: Mapping[int, V], ports: Iterable[int]) -> Mapping[int, V]:

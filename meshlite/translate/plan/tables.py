@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from meshlite.model.names import qualified_names
+from meshlite.model.names import answers
 from meshlite.model.networking import VirtualService
 from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.plan.caller import Caller
@@ -126,14 +126,16 @@ def _served(
     if service is None:
         return _Served((), made, (), tuple(told))
     made = made or (default_route(service, context),)
-    domains = _domains(service, service.namespace == caller.namespace)
-    return _Served(domains, made, _dialled(made, one_of(service.addresses(port))), tuple(told))
+    addresses = service.addresses(port)
+    dialled = _dialled(made, one_of(addresses)) if addresses else ()
+    return _Served(_domains(service, caller.namespace), made, dialled, tuple(told))
 
 
-def _domains(service: Callee, near: bool) -> tuple[str, ...]:
+def _domains(service: Callee, namespace: str) -> tuple[str, ...]:
     """The names a service is called by, without ports: a Host header's port is not looked at."""
-    own = (service.name, *service.aliases) if near else ()
-    return _once((*own, *qualified_names(service.name, service.namespace), service.address))
+    first, *others = answers(service.fqdn, namespace)
+    near = service.aliases if service.namespace == namespace else ()
+    return _once((first, *near, *others, *map(_bracketed, service.virtual)))
 
 
 def _replicas(service: Callee, found: _Found, names: _Names) -> Iterator[VirtualHost]:
@@ -141,8 +143,13 @@ def _replicas(service: Callee, found: _Found, names: _Names) -> Iterator[Virtual
     for replica in service.addressed[found.port]:
         cluster = found.view.cluster(service.fqdn, replica.subset, found.port)
         route = Route(Match(), Forward((Target(cluster),)), name="default")
-        domains = tuple(f"[{one}]" if ":" in one else one for one in replica.addresses)
+        domains = tuple(map(_bracketed, replica.addresses))
         yield found.host(domains[0], names.take(_once(domains)), (route,))
+
+
+def _bracketed(address: str) -> str:
+    """As a Host header has it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

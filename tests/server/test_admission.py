@@ -1,0 +1,51 @@
+"""What one request may refer to: hosts that it declares itself, in whatever order, if they are seen."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from meshlite.model.mesh import Snapshot
+from meshlite.model.wire import ApplyRequest, Document
+from meshlite.server.admission import admit
+from tests.model.resources import document
+
+ENTRY = "hosts: [api.example.com, '*.example.org']\nports: [{number: 443, name: tls, protocol: TLS}]\n"
+ROUTE = "hosts: [api.example.com]\nhttp: [{route: [{destination: {host: HOST, subset: v1}}]}]"
+RULE = "host: api.example.com\nsubsets: [{name: v1}]"
+
+
+def refused(*documents: Document, stored: tuple[Document, ...] = ()) -> dict[str, str]:
+    snapshot = Snapshot(resources=tuple(one.resource for one in stored))
+    _, rejections = admit(ApplyRequest(documents=documents), snapshot)
+    return {one.field: one.reason for one in rejections}
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_a_request_may_name_hosts_that_it_declares(order: tuple[int, ...]) -> None:
+    documents = (
+        document("ServiceEntry", ENTRY),
+        document("VirtualService", ROUTE.replace("HOST", "api.example.com")),
+        document("DestinationRule", RULE),
+    )
+    assert refused(*(documents[place] for place in order)) == {}
+
+
+def test_hosts_may_have_been_declared_before() -> None:
+    route = ROUTE.replace("HOST, subset: v1", "'*.example.org'")
+    assert refused(document("VirtualService", route), stored=(document("ServiceEntry", ENTRY),)) == {}
+
+
+def test_a_host_that_nobody_declares_is_unknown() -> None:
+    route = document("VirtualService", ROUTE.replace("HOST", "other.example.com"))
+    reason = refused(route, document("ServiceEntry", ENTRY))["spec.http[0].route[0].destination.host"]
+    assert "nothing declares the host other.example.com" in reason
+
+
+def test_a_host_that_is_not_exported_is_unknown_elsewhere() -> None:
+    entry = document("ServiceEntry", ENTRY + "exportTo: ['.']", "other")
+    route = document("VirtualService", ROUTE.replace("HOST, subset: v1", "api.example.com"))
+    assert "spec.http[0].route[0].destination.host" in refused(route, entry)
+    own = document("VirtualService", ROUTE.replace("HOST, subset: v1", "api.example.com"), "other")
+    assert refused(own, entry) == {}
