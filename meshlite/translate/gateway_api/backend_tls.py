@@ -11,10 +11,10 @@ from typing import Any
 
 from meshlite.model.gateway_api import BackendTLSPolicy
 from meshlite.model.gateway_api.references import PolicyTargetReference
-from meshlite.model.made import provenance
 from meshlite.model.mesh import GATEWAY_API, Resource
 from meshlite.model.names import fqdn
 from meshlite.translate.gateway_api.conditions import Complaint, Status, verdict
+from meshlite.translate.gateway_api.made import made
 from meshlite.translate.gateway_api.names import rule_name
 from meshlite.translate.gateway_api.tls import credential
 from meshlite.translate.gateway_api.world import CONTROLLER, MESH_CONTROLLER, World
@@ -74,15 +74,9 @@ def destination_rules(found: Sequence[Target], world: World) -> Iterator[Resourc
         if "portLevelSettings" in policy:
             policy["portLevelSettings"].sort(key=lambda row: row["port"]["number"])
         external = group[0].reference.kind == "ServiceEntry"
-        yield Resource(
-            api_version="networking.istio.io/v1",
-            kind="DestinationRule",
-            name=rule_name(f"{name}~{host.replace('.', '-')}" if external else name),
-            namespace=namespace,
-            annotations=provenance(*(target.policy.resource for target in group)),
-            spec={"host": host, "trafficPolicy": policy},
-            sequence=group[0].policy.resource.sequence,
-        )
+        own = rule_name(f"{name}~{host.replace('.', '-')}" if external else name)
+        spec = {"host": host, "trafficPolicy": policy}
+        yield made("DestinationRule", own, namespace, spec, *(target.policy.resource for target in group))
 
 
 def status(
@@ -164,11 +158,11 @@ def _settings(policy: Applied[BackendTLSPolicy], world: World) -> tuple[dict[str
     """ClientTLSSettings, and what is wrong by condition."""
     validation = policy.spec.validation
     names = [name.hostname or name.uri or "" for name in validation.subject_alt_names]
-    made: dict[str, Any] = {"mode": "SIMPLE", "sni": validation.hostname}
+    found: dict[str, Any] = {"mode": "SIMPLE", "sni": validation.hostname}
     if names:
-        made["subjectAltNames"] = names
+        found["subjectAltNames"] = names
     credential, complaints = _authority(policy, world)
-    return made | ({"credentialName": credential} if credential else {}), complaints
+    return found | ({"credentialName": credential} if credential else {}), complaints
 
 
 def _authority(policy: Applied[BackendTLSPolicy], world: World) -> tuple[str, dict[str, Complaint]]:

@@ -74,7 +74,7 @@ def _routes(world: World, parents: Parents) -> _Routes:
         one: Applied[Route], hosts: Sequence[str], rules: Callable[[Applied[Route], World, bool], Rules]
     ) -> dict[bool, Rules]:
         found[one.key] = attachments(one.resource, one.spec.parent_refs, hosts, parents, world)
-        made = {for_mesh: rules(one, world, for_mesh) for for_mesh in (True, False)}
+        made = {for_mesh: rules(one, world, for_mesh) for for_mesh in found[one.key].sides}
         wrong = {for_mesh: result.wrong for for_mesh, result in made.items()}
         statuses[one.key] = status.route(one.resource, one.spec.parent_refs, found[one.key], wrong)
         return made

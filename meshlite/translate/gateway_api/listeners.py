@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshlite.model.gateway_api import AllowedRoutes, Gateway, LabelSelector, Listener
-from meshlite.model.made import provenance
 from meshlite.model.mesh import GATEWAY_API, Resource
 from meshlite.translate.gateway_api import tls
 from meshlite.translate.gateway_api.conditions import Complaint
+from meshlite.translate.gateway_api.made import made
 from meshlite.translate.gateway_api.names import gateway_name
 from meshlite.translate.gateway_api.parents import Owner, Parent
 from meshlite.translate.gateway_api.world import World
@@ -72,15 +72,9 @@ class Opened:
         """The Istio Gateway, one for each listener, so that routes can bind to it alone."""
         if self.server is None or not self.holds:
             return None
-        return Resource(
-            api_version="networking.istio.io/v1",
-            kind="Gateway",
-            name=gateway_name(self.owner.name, self.listener.name),
-            namespace=self.owner.namespace,
-            annotations=provenance(self.owner),
-            spec={"selector": dict(selector), "servers": [dict(self.server)]},
-            sequence=self.owner.sequence,
-        )
+        name = gateway_name(self.owner.name, self.listener.name)
+        spec = {"selector": dict(selector), "servers": [dict(self.server)]}
+        return made("Gateway", name, self.owner.namespace, spec, self.owner)
 
 
 def opened(listener: Listener, gateway: Gateway, owner: Resource, world: World, conflict: str = "") -> Opened:

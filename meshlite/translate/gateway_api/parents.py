@@ -79,6 +79,13 @@ class Attachments:
         found = [one for one in self.found if one.denied is None]
         return tuple(sorted(found, key=lambda one: one.parent.bound))
 
+    @property
+    def sides(self) -> frozenset[bool]:
+        """Whether rules are wanted for the mesh (True), for gateways (False), or both."""
+        return frozenset(one.mesh for one in self.found) | (
+            frozenset({False}) if self.unknown else frozenset()
+        )
+
     def outcomes(self, reference: ParentReference) -> tuple[bool, Complaint | None] | None:
         """Whether the reference is to the mesh, and why no parent of it takes the route, if so.
 

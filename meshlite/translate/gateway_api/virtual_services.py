@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlite.model.made import SEMANTICS, provenance
 from meshlite.model.mesh import Resource
 from meshlite.model.names import fqdn
 from meshlite.translate.gateway_api.hosts import covers, intersection
 from meshlite.translate.gateway_api.http_rules import Made, at_port, in_order
 from meshlite.translate.gateway_api.l4_rules import L4Made, with_port
+from meshlite.translate.gateway_api.made import made
 from meshlite.translate.gateway_api.names import l4_name, route_name
 from meshlite.translate.gateway_api.parents import MESH, Attachment, Attachments
 from meshlite.translate.gateway_api.world import World
@@ -35,11 +35,11 @@ def http_parts(
     route: Resource,
     hostnames: Sequence[str],
     found: Attachments,
-    made: dict[bool, Made],
+    rules_of: dict[bool, Made],
     world: World,
 ) -> Iterator[Part]:
     for one in found.allowed:
-        rules = made[one.mesh].rules
+        rules = rules_of[one.mesh].rules
         key = one.parent.bound
         hosts = tuple(hostnames) or ("*",)
         if one.mesh:
@@ -67,13 +67,13 @@ def l4_services(
     protocol: str,
     hostnames: Sequence[str],
     found: Attachments,
-    made: dict[bool, L4Made],
+    rules_of: dict[bool, L4Made],
     world: World,
 ) -> Iterator[Resource]:
     """VirtualServices of a TLSRoute or a TCPRoute; each connection meets one of them."""
     place = 0
     for one in found.allowed:
-        rules = list(made[one.mesh].rules)
+        rules = list(rules_of[one.mesh].rules)
         hosts = tuple(hostnames) or ("*",)
         if one.mesh:
             hosts = service_hosts(one, world)
@@ -131,12 +131,4 @@ def _resource(name: str, spec: dict[str, Any], *routes: Resource) -> Resource:
     first = routes[0]
     if spec["gateways"] == [MESH] and not spec["hosts"][0].endswith(f".{first.namespace}.svc.cluster.local"):
         spec = {**spec, "exportTo": ["."]}
-    return Resource(
-        api_version="networking.istio.io/v1",
-        kind="VirtualService",
-        name=name,
-        namespace=first.namespace,
-        annotations={**provenance(*routes), SEMANTICS: "gateway"},
-        spec=spec,
-        sequence=first.sequence,
-    )
+    return made("VirtualService", name, first.namespace, spec, *routes)

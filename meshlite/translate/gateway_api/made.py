@@ -1,0 +1,24 @@
+"""How a resource of Istio's is put together that was made from others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlite.model.made import SEMANTICS, provenance
+from meshlite.model.mesh import Resource
+
+
+def made(kind: str, name: str, namespace: str, spec: dict[str, Any], *sources: Resource) -> Resource:
+    """It counts as applied when the first of its sources was."""
+    semantics = {SEMANTICS: "gateway"} if kind == "VirtualService" else {}
+    return Resource(
+        api_version="networking.istio.io/v1",
+        kind=kind,
+        name=name,
+        namespace=namespace,
+        labels={},
+        annotations={**provenance(*sources), **semantics},
+        spec=spec,
+        status={},
+        sequence=sources[0].sequence,
+    )
