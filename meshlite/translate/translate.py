@@ -34,7 +34,10 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
     decided, strict = plan(memo, snapshot, node, report)
     resources, told = emit(memo, decided)
     tell(told, report)
-    gateways = {one.entrance.name: one.resources for one in decided.gateways}
+    gateways = {
+        one.entrance.name: tuple(key for name in one.resources for key in made.get(name) or (name,))
+        for one in decided.gateways
+    }
     return Translation(resources, tuple(problems.values()), strict, gateways), memo.now
 
 
