@@ -57,6 +57,10 @@ def _is(*values: str) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
+def _service_parents(references: tuple[Any, ...]) -> bool:
+    return any(reference.kind in ("Service", "ServiceEntry") for reference in references)
+
+
 _DELEGATION = "delegation between VirtualServices is not supported yet: write the routes into one of them"
 _CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
 _LOCALITY = "localities are not supported yet: endpoints are chosen wherever they are"
@@ -71,6 +75,7 @@ _SOCKET = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
 _EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
+_L4_MESH = "routes of TLS and TCP for services of the mesh are not supported yet, only for Gateways"
 _SESSIONS = "is not supported: write consistentHash by a cookie or header in a DestinationRule"
 _EXTENSION = "points at filters of other products; there are none here"
 _ONE_BACKEND = "is not possible for one backend alone: write it in the rule's filters"
@@ -174,7 +179,9 @@ GAPS: tuple[Gap, ...] = (
     Gap("GRPCRoute", "**.filters[].extensionRef", "refused", _EXTENSION),
     Gap("GRPCRoute", "rules[].backendRefs[].filters[].requestMirror", "refused", _ONE_BACKEND),
     Gap("GRPCRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("TLSRoute", "parentRefs", "refused", _L4_MESH, _service_parents, "of kind Service, ServiceEntry"),
     Gap("TLSRoute", "useDefaultGateways", "refused", _EXPERIMENT),
+    Gap("TCPRoute", "parentRefs", "refused", _L4_MESH, _service_parents, "of kind Service, ServiceEntry"),
     Gap("TCPRoute", "useDefaultGateways", "refused", _EXPERIMENT),
     Gap("BackendTLSPolicy", "validation", "refused", _CLIENT_TLS, _any),
 )

@@ -133,7 +133,13 @@ async def test_tcp_and_tls_by_name(edge: Edge) -> None:
 
 
 async def test_what_is_wrong_with_a_port_is_told_of_the_gateway_that_somebody_wrote(edge: Edge) -> None:
-    apply(edge, EDGE, EDGE.replace("name: edge", "name: late").replace("protocol: HTTP,", "protocol: TCP,"))
+    apply(
+        edge,
+        EDGE,
+        EDGE.replace("name: edge", "name: late").replace("81, protocol: HTTP", "81, protocol: TCP"),
+    )
+    key = "Gateway.gateway.networking.k8s.io/infra"
     [problem] = [one for one in edge.problems if "already serves HTTP" in one]
-    assert problem.startswith("Gateway.gateway.networking.k8s.io/infra/late: ")
+    assert problem.startswith(f"{key}/late: ")
+    assert f"{key}/edge already serves HTTP there" in problem
     assert not [one for one in edge.problems if "~" in one]

@@ -165,17 +165,17 @@ class _Merged:
         place = (server.bind, server.port.number)
         plain = self.plain.get(place)
         if plain is not None and not _alike(plain, serving):
-            return f"{plain.gateway.key} already serves {plain.protocol} there"
+            return f"{plain.gateway.written} already serves {plain.protocol} there"
         if not serving.encrypted:
             if place in self.names:
                 first = next(iter(self.names[place].values()))
-                return f"{first.gateway.key} already serves {first.protocol} there"
+                return f"{first.gateway.written} already serves {first.protocol} there"
             self.plain.setdefault(place, serving)
             return ""
         taken = self.names.setdefault(place, {})
         for _, host in serving.hosts:
             if host in taken:
-                return f"{taken[host].gateway.key} already serves {host} there"
+                return f"{taken[host].gateway.written} already serves {host} there"
         taken.update((host, serving) for _, host in serving.hosts)
         return ""
 

@@ -40,6 +40,11 @@ class Applied(Generic[T]):
         return self.resource.key
 
     @property
+    def written(self) -> str:
+        """The key that people know: its own, or of what it was made from."""
+        return ", ".join(made_from(self.resource.annotations)) or self.key
+
+    @property
     def namespace(self) -> str:
         return self.resource.namespace
 

@@ -78,7 +78,7 @@ def select(
             host = resolve_known(written, one.namespace, services)
             owner = owners.setdefault(host, one)
             if owner.key != one.key:
-                reason = f"host {written} already belongs to {owner.key}, which was applied before"
+                reason = f"host {written} already belongs to {owner.written}, which was applied before"
                 told.append((one.key, reason))
     wild = sorted((host for host in owners if host.startswith("*")), key=closeness, reverse=True)
     by_service: dict[str, Applied[VirtualService]] = {}
