@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from meshlite.model.analysis import codes
 from meshlite.model.analysis.analyze import analyze
 from meshlite.model.analysis.kubernetes import world
 from meshlite.model.analysis.scene import Scene
@@ -37,6 +40,13 @@ apiVersion: v1
 kind: Pod
 metadata: {name: b-1, namespace: shop, labels: {app: b}}
 """
+
+
+def test_every_code_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/rules.md").read_text()
+    for code in vars(codes).values():
+        if isinstance(code, codes.Code):
+            assert f"| {code.code} | {code.name} | {code.level} |" in page
 
 
 def written(*resources: tuple[str, str, str]) -> str:

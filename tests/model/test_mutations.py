@@ -19,10 +19,32 @@ from tests.model.resources import document
 from tests.model.test_destination_rule import GOOD as RULE
 from tests.model.test_virtual_service import GOOD as SERVICE
 
+POLICY = """
+selector: {matchLabels: {a: b}}
+action: DENY
+rules:
+- from: [{source: {namespaces: [a, 'b*'], notIpBlocks: [10.0.0.0/8], trustDomains: ['*.x']}}]
+  to: [{operation: {paths: ['/{*}/x', '/y*'], ports: ['80'], notMethods: [GET]}}]
+  when: [{key: 'request.headers[a]', values: [b]}, {key: source.ip, notValues: [10.0.0.1]}]
+"""
+TOKENS = """
+targetRefs: [{kind: Service, name: a}]
+jwtRules:
+- {issuer: a, audiences: [b], jwksUri: 'https://a/b', fromHeaders: [{name: x, prefix: y}], timeout: 5s}
+- {issuer: b, jwks: '{"keys": []}', outputClaimToHeaders: [{header: a, claim: b}], presence: REQUIRED}
+"""
+TELEMETRY = """
+tracing: [{providers: [{name: a}], randomSamplingPercentage: 5, customTags: {a: {literal: {value: b}}}}]
+metrics: [{overrides: [{match: {metric: ALL_METRICS}, tagOverrides: {a: {operation: REMOVE}}}]}]
+accessLogging: [{filter: {expression: response.code >= 400}, match: {mode: CLIENT}}]
+"""
 GOOD = (
     document("VirtualService", SERVICE.replace(", authority: other", "")),
     document("DestinationRule", RULE),
     document("PeerAuthentication", "selector: {matchLabels: {a: b}}\nportLevelMtls: {80: {mode: STRICT}}"),
+    document("AuthorizationPolicy", POLICY),
+    document("RequestAuthentication", TOKENS),
+    document("Telemetry", TELEMETRY),
 )
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)

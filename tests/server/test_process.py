@@ -150,6 +150,53 @@ def test_killed_it_comes_back_with_the_same_snapshot(tmp_path: Path) -> None:
         assert settings.paths.admin_socket.is_socket(), "the dead one's socket was replaced"
 
 
+def test_the_first_applied_stays_the_first_over_kills_changes_and_deletions(tmp_path: Path) -> None:
+    """The order of first application counts, not names or changes; a free place is not given again."""
+    settings = settings_in(tmp_path)
+
+    def order() -> list[tuple[str, int]]:
+        stored = call(settings, "GET", "/v1/resources")["resources"]
+        return [(one["name"], one["sequence"]) for one in stored]
+
+    def loser() -> str:
+        """The one that is told, at a change of all, that another was first."""
+        body = {"dry_run": True, **subsets("a", "m", "z", version="v9")}
+        applied = call(settings, "POST", "/v1/resources", body)["applied"]
+        [told] = {one["key"] for one in applied if any("MESH0003" in text for text in one["warnings"])} - {
+            "DestinationRule/shop/a"
+        }
+        return told.rpartition("/")[2]
+
+    with process(settings):
+        call(settings, "POST", "/v1/resources", subsets("z"))
+        call(settings, "POST", "/v1/resources", subsets("m"))
+        assert order() == [("z", 1), ("m", 2)]
+        assert loser() == "m"
+    with process(settings):
+        call(settings, "POST", "/v1/resources", subsets("z", version="v2"))
+        assert order() == [("z", 1), ("m", 2)], "a change keeps its place"
+        assert loser() == "m"
+        call(settings, "DELETE", "/v1/resources/DestinationRule/shop/m")
+    with process(settings):
+        call(settings, "POST", "/v1/resources", subsets("m"))
+        assert order() == [("z", 1), ("m", 3)]
+        call(settings, "DELETE", "/v1/resources/DestinationRule/shop/z")
+        call(settings, "POST", "/v1/resources", subsets("z"))
+    with process(settings):
+        assert order() == [("m", 3), ("z", 4)]
+        assert loser() == "z"
+        snapshot = call(settings, "GET", "/v1/snapshot")["resources"]
+        assert {one["name"]: one["sequence"] for one in snapshot} == {"m": 3, "z": 4}
+
+
+def subsets(*names: str, version: str = "v1") -> dict[str, Any]:
+    """Rules of these names, all for one host and with one subset."""
+    body = rules(*names)
+    for document in body["documents"]:
+        document["resource"]["spec"]["subsets"] = [{"name": "one", "labels": {"version": version}}]
+    return body
+
+
 def test_sigterm_ends_it_soon_and_cleanly_with_readers_on_the_stream(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with process(settings) as server:
