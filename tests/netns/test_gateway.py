@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import pytest_asyncio
 from cryptography import x509
 
 from meshlite.agent import ads, gateways, launch_plan, proxy
+from meshlite.agent.capture import Attached, Capture, Mode
 from meshlite.agent.credentials import Credentials
 from meshlite.config import Settings
+from meshlite.model.exposure import Egress
+from meshlite.translate.node import Attachment
 from meshlite.translate.translate import translate
 from tests import certificates
 from tests.agent import envoys
 from tests.agent.envoys import Node, one_loop
-from tests.netns.world import new_socket
+from tests.netns.world import Box, new_socket
 from tests.translate import cases
 
 pytestmark = one_loop
@@ -39,15 +42,19 @@ class Edge:
     credentials: Credentials
     documents: list[dict[str, Any]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
+    attached: tuple[Attached, Box] | None = None
 
     @property
     def folder(self) -> Path:
         return self.credentials.folder
 
-    def apply(self, kind: str, name: str, spec: dict[str, Any], **annotations: str) -> None:
-        meta = {"name": name, "annotations": annotations}
+    def apply(
+        self, kind: str, name: str, spec: dict[str, Any], namespace: str = "shop", **annotations: str
+    ) -> None:
+        meta = {"name": name, "namespace": namespace, "annotations": annotations}
         document = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": meta, "spec": spec}
-        self.documents = [one for one in self.documents if one["metadata"]["name"] != name] + [document]
+        others = [one for one in self.documents if (one["kind"], one["metadata"]["name"]) != (kind, name)]
+        self.documents = [*others, document]
         self.push()
 
     def gateway(self, *servers: dict[str, Any], name: str = "front", **annotations: str) -> None:
@@ -60,8 +67,15 @@ class Edge:
         self.apply("VirtualService", name or host, {"hosts": [host], "gateways": ["front"], **rules})
 
     def push(self) -> None:
-        translation = translate(*cases.mesh({"workloads": [WEB, API], "resources": self.documents}))
-        self.translation = translation
+        self.snapshot, view = cases.mesh({"workloads": [WEB, API], "resources": self.documents})
+        if self.attached is not None:
+            item, box = self.attached
+            app = box.found.workload.model_copy(update={"node": view.name, "namespace": "shop", "ports": ()})
+            workloads = (*self.snapshot.workloads, app)
+            self.snapshot = self.snapshot.model_copy(update={"workloads": workloads})
+            attachment = Attachment(item.key, item.path, item.link, app.id, (app.id,), (), item.ipv6)
+            view = replace(view, attachments=(attachment,))
+        self.translation = translation = translate(self.snapshot, view)
         self.problems = tuple(f"{one.resource}: {one.reason}" for one in translation.problems)
         self.node.xds.publish({**translation.resources, ads.SECRET: self.credentials.secrets}, 0.0)
 
@@ -114,8 +128,8 @@ def context(pair: certificates.Pair, folder: Path, server: bool = True) -> ssl.S
     return made
 
 
-def web(port: int, label: str) -> Any:
-    """An HTTP server on loopback that answers with its label and what it was told of its caller."""
+def web(port: int, label: str, address: str = "127.0.0.1") -> Any:
+    """An HTTP server that answers with its label and what it was told of its caller."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -130,7 +144,7 @@ def web(port: int, label: str) -> Any:
         finally:
             writer.close()
 
-    return _serving(port, answer)
+    return _serving(port, answer, address=address)
 
 
 def echo(port: int, label: str, tls: ssl.SSLContext | None = None) -> Any:
@@ -148,12 +162,14 @@ def echo(port: int, label: str, tls: ssl.SSLContext | None = None) -> Any:
 
 
 class _serving:
-    def __init__(self, port: int, answer: Any, tls: ssl.SSLContext | None = None) -> None:
-        self.port, self.answer, self.tls = port, answer, tls
+    def __init__(
+        self, port: int, answer: Any, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    ) -> None:
+        self.address, self.port, self.answer, self.tls = address, port, answer, tls
 
     async def __aenter__(self) -> None:
-        listener = new_socket("127.0.0.1")
-        listener.bind(("127.0.0.1", self.port))
+        listener = new_socket(self.address)
+        listener.bind((self.address, self.port))
         self.server = await asyncio.start_server(self.answer, sock=listener, ssl=self.tls)
 
     async def __aexit__(self, *_: object) -> None:
@@ -169,9 +185,10 @@ class Client:
     own: ssl.SSLContext | None = None
     first: bytes = b""
     address: str = "10.77.0.1"
+    where: Box | None = None
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        made = new_socket(self.address)
+        made = self.where.socket(self.address) if self.where else new_socket(self.address)
         await asyncio.get_running_loop().sock_connect(made, (self.address, self.port))
         if self.first:
             await asyncio.get_running_loop().sock_sendall(made, self.first)
@@ -390,3 +407,82 @@ async def test_a_port_that_is_taken_is_a_problem_until_it_is_free(edge: Edge) ->
     taken.close()
     await until(lambda: Client(8080).get("www.example.com"), "200 web")
     assert await problem() == ""
+
+
+async def test_the_mesh_leaves_by_the_egress_gateway(edge: Edge, settings: Settings, app: Box) -> None:
+    """From a captured workload to the gateway on the host's loopback, and from there to where it leads."""
+    capture = Capture(settings)
+    await capture.start()
+    item = await capture.attach(app.found)
+    try:
+        await capture.set_mode(item.key, Mode())
+        edge.attached = (item, app)
+        out = {"selector": {"istio": "egressgateway"}, "servers": [https(80, "*", mode="ISTIO_MUTUAL")]}
+        edge.apply("Gateway", "out", out)
+        host = "istio-egressgateway.istio-system.svc.cluster.local"
+        rules = [
+            _by("mesh", {"host": host, "port": {"number": 80}}),
+            _by("out", {"host": "api"}, headers={"request": {"set": {"x-forwarded-client-cert": "seen"}}}),
+        ]
+        name = "web.shop.svc.cluster.local"
+        edge.apply("VirtualService", "leaving", {"hosts": [name], "gateways": ["mesh", "out"], "http": rules})
+        address = next(one.address for one in edge.snapshot.services if one.name == "web")
+        client = Client(8000, address=address, where=app)
+        await until(lambda: client.get(name), "200 api")
+        assert (await client.get(name)).endswith("http seen")
+        assert await Client(80).get(name) == "refused"
+        assert edge.problems == ()
+    finally:
+        await capture.detach(item.key)
+
+
+async def test_an_outside_host_is_called_through_the_egress_gateway(
+    edge: Edge, settings: Settings, app: Box
+) -> None:
+    """What `meshlite egress HOST --http` writes, with a host that is really elsewhere."""
+    capture = Capture(settings)
+    await capture.start()
+    item = await capture.attach(app.found)
+    try:
+        await capture.set_mode(item.key, Mode())
+        edge.attached = (item, app)
+        host = "api.outside.com"
+        async with web(8090, "outside", "10.77.0.1"):
+            for resource in Egress(host, "http").resources():
+                spec = dict(resource.spec)
+                if resource.kind == "ServiceEntry":
+                    ports = [{"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8090}]
+                    spec |= {"resolution": "STATIC", "endpoints": [{"address": "10.77.0.1"}], "ports": ports}
+                edge.apply(resource.kind, resource.name, spec, resource.namespace)
+            client = Client(80, address="10.77.0.1", where=app)
+            await until(lambda: client.get(host), "200 outside")
+            assert "outside -" not in await client.get(host), "the gateway says for whom it calls"
+            assert edge.problems == ()
+            edge.documents = [one for one in edge.documents if one["kind"] != "Gateway"]
+            edge.push()
+            await until(lambda: client.get(host), "503")
+    finally:
+        await capture.detach(item.key)
+
+
+def _by(gateway: str, destination: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"match": [{"gateways": [gateway]}], "route": [{"destination": destination}], **more}
+
+
+async def test_a_captured_workload_can_be_a_gateway(edge: Edge, settings: Settings, app: Box) -> None:
+    """Its ports are open in its own namespace, for strangers and for the mesh, also where it is STRICT."""
+    capture = Capture(settings)
+    await capture.start()
+    item = await capture.attach(app.found)
+    try:
+        edge.attached = (item, app)
+        server = http(80, "www.example.com")
+        edge.apply("Gateway", "front", {"selector": {"app": "app"}, "servers": [server]})
+        edge.route("www.example.com", "web")
+        mode = edge.translation.strict[item.key]
+        await capture.set_mode(item.key, Mode(strict=True, gateways=mode.gateways))
+        ask = Client(80, address=app.v4)
+        await until(lambda: ask.get("www.example.com"), "200 web 10.77.0.1 http")
+        assert await Client(80).get("www.example.com") == "refused"
+    finally:
+        await capture.detach(item.key)
