@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -23,6 +24,8 @@ from tests.docker.mesh import Mesh
 pytestmark = corpus.needed
 
 GATEWAY = corpus.ROOT / "1-samples/istio/samples/bookinfo/networking/bookinfo-gateway.yaml"
+
+GATEWAY_API = corpus.ROOT / "1-samples/istio/samples/bookinfo/gateway-api/bookinfo-gateway.yaml"
 
 STRICT = """
 apiVersion: security.istio.io/v1
@@ -78,6 +81,22 @@ def test_bookinfo_answers_through_istios_own_gateway(mesh: Mesh) -> None:
     mesh.eventually(lambda: "The Comedy of Errors" in get("http://127.0.0.1:8080/productpage"), "a page")
     assert status("http://127.0.0.1:8080/no-route-for-this") == 404
     assert "Reviewer1" in get("http://127.0.0.1:8080/productpage")
+    assert mesh.status()["problems"] == []
+
+
+def test_bookinfo_answers_through_istios_sample_of_gateway_api(mesh: Mesh) -> None:
+    """The port is changed, since 80 may be taken where tests run; all else is Istio's."""
+    mesh.apply(GATEWAY_API.read_text().replace("port: 80\n", "port: 8080\n"))
+    mesh.apply(STRICT)
+    mesh.eventually(lambda: "The Comedy of Errors" in get("http://127.0.0.1:8080/productpage"), "a page")
+    assert status("http://127.0.0.1:8080/no-route-for-this") == 404
+    assert status("http://127.0.0.1:8080/api/v1/products/0") == 200
+    assert status("http://127.0.0.1:8080/staticx") == 404, "prefixes are of whole path elements"
+    [route] = json.loads(mesh("get", "httproutes", "-o", "json"))
+    rows = route["status"]["parents"][0]["conditions"]
+    assert [(row["type"], row["status"]) for row in rows] == [("Accepted", "True"), ("ResolvedRefs", "True")]
+    [gateway] = json.loads(mesh("get", "gtw", "-o", "json"))
+    assert gateway["status"]["listeners"][0]["attachedRoutes"] == 1
     assert mesh.status()["problems"] == []
 
 

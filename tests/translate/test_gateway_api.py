@@ -135,6 +135,13 @@ def test_listeners_choose_the_namespaces_of_their_routes(rule: str, reason: str)
     assert bool(of(made, "VirtualService")) == (reason == "Accepted")
 
 
+def test_the_root_namespace_is_selected_by_istios_name_for_it() -> None:
+    rule = f"from: Selector, selector: {{matchLabels: {{{_SPACE}: istio-system}}}}"
+    route = ROUTE.replace("namespace: shop}", "namespace: istio-system}")
+    made = converted(GATEWAY.replace("from: All", rule), route)
+    assert accepted(made, "HTTPRoute/meshlite-system/web")["Accepted"] == "Accepted"
+
+
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [

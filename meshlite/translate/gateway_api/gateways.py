@@ -9,7 +9,7 @@ from meshlite.model.gateway_api import Gateway, Listener, ListenerSet
 from meshlite.model.mesh import GATEWAY_API, Resource
 from meshlite.model.names import CLUSTER_SUFFIX, fqdn
 from meshlite.translate.gateway_api.conditions import Complaint
-from meshlite.translate.gateway_api.listeners import Opened, conflicts, opened, selected
+from meshlite.translate.gateway_api.listeners import Opened, conflicts, namespace_selected, opened
 from meshlite.translate.gateway_api.parents import Owner, Parent
 from meshlite.translate.gateway_api.world import CONTROLLER, UNMANAGED, World
 from meshlite.translate.plan.resources import Applied
@@ -86,7 +86,7 @@ def allows(gateway: Applied[Gateway], namespace: str, world: World) -> bool:
     """Whether ListenerSets of `namespace` may add listeners to the Gateway."""
     rule = gateway.spec.allowed_listeners.namespaces
     if rule.from_ == "Selector":
-        return rule.selector is not None and selected(rule.selector, world.namespace_labels(namespace))
+        return rule.selector is not None and namespace_selected(rule.selector, namespace, world)
     return rule.from_ == "All" or (rule.from_ == "Same" and namespace == gateway.namespace)
 
 

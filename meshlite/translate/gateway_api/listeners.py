@@ -11,12 +11,13 @@ from typing import Any
 
 from meshlite.model.gateway_api import AllowedRoutes, Gateway, LabelSelector, Listener
 from meshlite.model.mesh import GATEWAY_API, Resource
+from meshlite.model.names import ROOT_ALIASES, ROOT_NAMESPACE
 from meshlite.translate.gateway_api import tls
 from meshlite.translate.gateway_api.conditions import Complaint
 from meshlite.translate.gateway_api.made import made
 from meshlite.translate.gateway_api.names import gateway_name
 from meshlite.translate.gateway_api.parents import Owner, Parent
-from meshlite.translate.gateway_api.world import World
+from meshlite.translate.gateway_api.world import NAMESPACE_LABEL, World
 
 _HTTP = ("HTTPRoute", "GRPCRoute")
 _PROTOCOLS: Mapping[str, tuple[str, ...]] = {
@@ -122,11 +123,15 @@ def allowed_namespaces(allowed: AllowedRoutes, own: str, world: World) -> tuple[
         return (own,)
     if rule.from_ == "All" or rule.selector is None:
         return ("*",)
-    return tuple(
-        sorted(
-            name for name in world.known.namespaces if selected(rule.selector, world.namespace_labels(name))
-        )
-    )
+    names = sorted(world.known.namespaces)
+    return tuple(name for name in names if namespace_selected(rule.selector, name, world))
+
+
+def namespace_selected(selector: LabelSelector, namespace: str, world: World) -> bool:
+    """By the namespace's labels; the root namespace answers to Istio's name for it, too."""
+    names = (namespace, *ROOT_ALIASES) if namespace == ROOT_NAMESPACE else (namespace,)
+    labels = world.known.namespaces.get(namespace, {})
+    return any(selected(selector, {**labels, NAMESPACE_LABEL: name}) for name in names)
 
 
 def selected(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

@@ -129,6 +129,3 @@ class World:
             return True
         start = (GATEWAY_API, source.kind, source.namespace, group, kind, namespace)
         return (*start, name) in self._grants or (*start, "") in self._grants
-
-    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
-        return {**self.known.namespaces.get(namespace, {}), NAMESPACE_LABEL: namespace}
