@@ -27,7 +27,7 @@ from meshlite.model.gateway_api.http_route import (
     SessionPersistence,
 )
 from meshlite.model.located import Path
-from meshlite.model.mesh import Resource
+from meshlite.model.mesh import GATEWAY_API, Resource
 from meshlite.model.rules import forms
 from meshlite.model.rules.gateway_api.filters import backend, filters
 
@@ -37,6 +37,12 @@ _NOT_IN_PATH = ("//", "/./", "/../", "%2f", "%2F", "#")
 _SERVICE = re.compile(r"(?i)\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*")
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _MOST_MATCHES = 128
+_PARENTS = (
+    (GATEWAY_API, "Gateway"),
+    (GATEWAY_API, "ListenerSet"),
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+)
 
 
 def http_route(spec: HTTPRoute, resource: Resource) -> Iterator[Fault]:
@@ -102,8 +108,13 @@ def _l4_route(
 
 def _parents(parents: Sequence[ParentReference]) -> Iterator[Fault]:
     """The same parent may be named several times only by different listeners or ports."""
+    if not parents:
+        yield Fault((*_SPEC, "parentRefs"), "is empty: the route attaches to nothing", warning=True)
     seen: dict[tuple[str, str, str | None, str], list[tuple[str | None, int | None]]] = {}
     for place, parent in enumerate(parents):
+        if (parent.group, parent.kind) not in _PARENTS:
+            reason = f"{parent.kind} of group {parent.group or 'core'} is no parent here: it is passed over"
+            yield Fault((*_SPEC, "parentRefs", place), reason, warning=True)
         key = (parent.group, parent.kind, parent.namespace, parent.name)
         parts = seen.setdefault(key, [])
         part = (parent.section_name, parent.port)
