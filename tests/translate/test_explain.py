@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from meshlite.model.mesh import Resource, Service, Snapshot
+from meshlite.model import external
+from meshlite.model.mesh import HostAddress, Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
 from meshlite.server.door import Door
 from meshlite.translate.explain.explain import explain
@@ -174,6 +175,7 @@ def test_other_resources_for_the_host_are_passed_over_with_the_reason() -> None:
         Request("api"),
         routes("first", 1),
         routes("later", 2),
+        routes("edge", 3, gateways=["g"]),
         routes("hidden", 4, exportTo=["elsewhere"]),
         routes("wide", 5, hosts=["*.shop.svc.cluster.local"]),
     )
@@ -181,6 +183,7 @@ def test_other_resources_for_the_host_are_passed_over_with_the_reason() -> None:
     assert passed(story, "route") == {
         "VirtualService/shop/later": "VirtualService/shop/first has the host already: applied first, or"
         " exported more narrowly",
+        "VirtualService/shop/edge": "it is for gateways: g",
         "VirtualService/shop/hidden": "it is not exported to namespace shop",
         "VirtualService/shop/wide": "its wildcard fits less closely than the host of"
         " VirtualService/shop/first",
@@ -216,6 +219,52 @@ def test_other_protocols_and_other_hosts() -> None:
     assert told(Request("example.com", 9999, http=False)).outcome == "passed on to where it was dialled"
     assert told(Request("240.240.9.9", 80, http=False)).outcome == "refused"
     assert told(Request("240.240.0.2", 80)).ends[0].workload == "api-v1-1"
+
+
+def entry(host: str, resolution: str, port: dict[str, Any], **more: Any) -> Resource:
+    spec = {"hosts": [host], "ports": [port], "resolution": resolution} | more
+    return resource("ServiceEntry", host.strip("*.").replace(".", "-"), spec)
+
+
+WEB_PORT = {"number": 80, "name": "http", "protocol": "HTTP"}
+DB_PORT = {"number": 5432, "name": "tcp", "protocol": "TCP"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "host", "outcome", "endpoints"),
+    [
+        (entry("api.test", "DNS", WEB_PORT), "api.test", "sent to outbound|80||api.test", "api.test:80"),
+        (
+            entry("db.test", "STATIC", DB_PORT, endpoints=[{"address": "192.0.2.1"}]),
+            "db.test",
+            "sent to outbound|5432||db.test",
+            "192.0.2.1:5432",
+        ),
+        (
+            entry("raw.test", "NONE", WEB_PORT),
+            "raw.test",
+            "sent to outbound|80||raw.test",
+            "wherever the source dials",
+        ),
+        (
+            entry("*.wild.test", "NONE", WEB_PORT),
+            "x.wild.test",
+            "sent to outbound|80||*.wild.test",
+            "wherever the source dials",
+        ),
+    ],
+)
+def test_declared_hosts(declared: Resource, host: str, outcome: str, endpoints: str) -> None:
+    addresses = tuple(
+        HostAddress(host=one.host, namespace="shop", address="240.240.1.1")
+        for one in external.read([declared])
+        if one.allocated
+    )
+    snapshot = Snapshot(services=SERVICES, workloads=WORKLOADS, resources=(declared,), hosts=addresses)
+    story = explain(snapshot, WEB, Request(host), NETWORK)
+    assert story.outcome == outcome
+    assert step(story, "name").by == declared.key
+    assert step(story, "endpoints").decision == endpoints
 
 
 def test_a_source_that_is_not_captured_goes_directly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meshlite.model.mesh import Service
@@ -34,18 +35,18 @@ def named(request: Request, scene: Scene) -> tuple[Dialled, Step]:
     """Raises ValueError where the port must be said."""
     service = scene.service(request.host)
     if service is not None:
-        port = request.port or _only_port(service)
+        port = request.port or _only(service.name, [one.number for one in service.ports])
         decision = f"service {service.fqdn} at {service.address}, port {port}"
         return Dialled(service, request.host, service.address, port), Step(
             "name", decision, why=_port(service, port)
         )
-    for one in scene.snapshot.hosts:
-        if one.host == request.host:
-            port = request.port or 80
-            decision = f"declared host {one.host} at {one.address}, port {port}"
-            return Dialled(None, request.host, one.address, port), Step(
-                "name", decision, f"a ServiceEntry of {one.namespace}"
-            )
+    external = scene.external(request.host)
+    if external is not None:
+        port = request.port or _only(request.host, external.ports)
+        address = scene.address(external) or _address(request.host)
+        decision = f"declared host {external.host}{f' at {address}' if address else ''}, port {port}"
+        step = Step("name", decision, ", ".join(external.keys), f"resolution {external.resolution}")
+        return Dialled(None, request.host, address, port), step
     port = request.port or 80
     why = "no service and no ServiceEntry has this name as the source sees it"
     return Dialled(None, request.host, _address(request.host), port), Step(
@@ -53,12 +54,12 @@ def named(request: Request, scene: Scene) -> tuple[Dialled, Step]:
     )
 
 
-def _only_port(service: Service) -> int:
-    numbers = sorted(port.number for port in service.ports)
+def _only(name: str, ports: Iterable[int]) -> int:
+    numbers = sorted(ports)
     if len(numbers) == 1:
         return numbers[0]
     listed = ", ".join(map(str, numbers)) or "no port that is known"
-    raise ValueError(f"{service.name} has {listed}: say which port")
+    raise ValueError(f"{name} has {listed}: say which port")
 
 
 def _port(service: Service, number: int) -> str:

@@ -12,10 +12,18 @@ from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import End, PassedOver, Step
 from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.catalog import labels
+from meshlite.translate.plan.cluster import Endpoint
 from meshlite.translate.plan.resources import Applied, visible
 from meshlite.translate.plan.rules import fits
 
 _POLICIES = ("AuthorizationPolicy", "RequestAuthentication")
+
+
+_ELSEWHERE = {
+    "original": "wherever the source dials",
+    "dynamic": "whatever the request's host resolves to",
+}
+"""Discovery of endpoints that are known only once a request is there."""
 
 
 def parts(cluster: str) -> tuple[str, str, int]:
@@ -30,8 +38,8 @@ def rule_step(cluster: str, scene: Scene) -> Step:
     """Which DestinationRule says how the cluster is used."""
     fqdn, subset, _ = parts(cluster)
     fitting = [one for one in scene.rules if fits(_host(one, scene), fqdn)]
-    service = scene.snapshot.services_by_fqdn.get(fqdn)
-    order = (scene.source.namespace, service.namespace if service else "", ROOT_NAMESPACE)
+    used = scene.clusters.get(cluster)
+    order = (scene.source.namespace, used.namespace if used else "", ROOT_NAMESPACE)
     usable = [one for one in fitting if _usable(one, scene) == ""]
     first = next((space for space in order if any(one.namespace == space for one in usable)), "")
     near = [one for one in usable if one.namespace == first]
@@ -73,16 +81,35 @@ def _usable(one: Applied[DestinationRule], scene: Scene) -> str:
 def endpoint_step(cluster: str, scene: Scene) -> Step:
     """Who stands behind the cluster, and which replicas of the service do not, and why."""
     fqdn, subset, port = parts(cluster)
-    found = scene.endpoints.get(cluster)
-    there = [one.workload for one in found.endpoints] if found else []
-    passed = [
+    known = scene.clusters.get(cluster)
+    if known is None:
+        return Step("endpoints", f"none: there is no cluster {cluster}")
+    if known.discovery in _ELSEWHERE:
+        return Step("endpoints", _ELSEWHERE[known.discovery])
+    names = {one.name for one in scene.snapshot.workloads}
+    there = [
+        one.workload if one.workload in names else f"{one.address}:{one.port}"
+        for one in _found(cluster, scene)
+    ]
+    passed = tuple(
         PassedOver(one.name, _left_out(one, subset, port))
         for one in scene.snapshot.workloads_by_service.get(fqdn, ())
         if one.name not in there
-    ]
-    if found is None:
-        return Step("endpoints", f"cluster {cluster} does not exist: 503", passed_over=tuple(passed))
-    return Step("endpoints", ", ".join(there) or "none: 503", passed_over=tuple(passed))
+    )
+    why = "their names are resolved anew, again and again" if known.names and there else ""
+    return Step("endpoints", ", ".join(there) or "none", why=why, passed_over=passed)
+
+
+def elsewhere(cluster: str, scene: Scene) -> bool:
+    """Its endpoints are not known before a request comes."""
+    known = scene.clusters.get(cluster)
+    return known is not None and known.discovery in _ELSEWHERE
+
+
+def _found(cluster: str, scene: Scene) -> tuple[Endpoint, ...]:
+    known = scene.clusters.get(cluster)
+    found = known.names if known is not None and known.names else scene.endpoints.get(cluster)
+    return found.endpoints if found is not None else ()
 
 
 def _left_out(workload: Workload, subset: str, port: int) -> str:
@@ -94,8 +121,7 @@ def _left_out(workload: Workload, subset: str, port: int) -> str:
 
 
 def ends(cluster: str, share: float, scene: Scene) -> Iterator[End]:
-    found = scene.endpoints.get(cluster)
-    for one in found.endpoints if found else ():
+    for one in _found(cluster, scene):
         yield End(cluster, share, one.workload, one.address, one.port)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshlite.model.mesh import Snapshot
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.connection import Dialled, named, taken
-from meshlite.translate.explain.ends import endpoint_step, ends, parts, policy_steps, rule_step
+from meshlite.translate.explain.ends import elsewhere, endpoint_step, ends, parts, policy_steps, rule_step
 from meshlite.translate.explain.http import answered, on_the_way, route, virtual_host
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene, scene
@@ -77,7 +77,7 @@ def _sent(
         reached = tuple(ends(cluster, share, view))
         found += reached
         service = view.snapshot.services_by_fqdn.get(fqdn)
-        if not reached:
+        if not reached and not elsewhere(cluster, view):
             code = missing if service is None else 503
             told[-1] = f"answered with {code}{part}: nobody stands behind {cluster}"
         more += policy_steps(service, port, view) if service is not None else ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from meshlite.model import external
+from meshlite.model.external import External
 from meshlite.model.mesh import Service, Snapshot
 from meshlite.model.names import resolve_known
 from meshlite.model.networking import DestinationRule, VirtualService
@@ -12,12 +14,13 @@ from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import Attachment, NodeView
-from meshlite.translate.plan.cluster import EndpointSet
+from meshlite.translate.plan.cluster import Cluster, EndpointSet
 from meshlite.translate.plan.listener import Chooser, Listener
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.plan import plan
-from meshlite.translate.plan.resources import Applied, of_kind, read
+from meshlite.translate.plan.resources import Applied, of_kind, read, visible
 from meshlite.translate.plan.route import RouteTable
+from meshlite.translate.plan.rules import closeness, fits
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,25 @@ class Scene:
     @property
     def endpoints(self) -> Mapping[str, EndpointSet]:
         return {one.cluster: one for one in self.plan.endpoints}
+
+    @property
+    def clusters(self) -> Mapping[str, Cluster]:
+        return {one.name: one for one in self.plan.clusters}
+
+    def external(self, host: str) -> External | None:
+        """The host of a ServiceEntry that fits `host` most closely; that of the source's namespace first."""
+        near = self.source.namespace
+        found = [
+            one
+            for one in external.read(self.snapshot.resources)
+            if fits(one.host, host.lower()) and visible(one.export_to, one.namespace, near)
+        ]
+        return max(found, key=lambda one: (closeness(one.host), one.namespace == near), default=None)
+
+    def address(self, one: External) -> str:
+        """What the name is resolved to: its virtual address, or the first of its own; else empty."""
+        virtual = (host.address for host in self.snapshot.hosts if host.key == one.key)
+        return next(virtual, "") or next((own for own in one.addresses if "/" not in own), "")
 
     def service(self, host: str) -> Service | None:
         """The service that the source means by `host`: a name, an alias in its namespace, an address."""
