@@ -150,10 +150,10 @@ class _Lines:
 def _dialled(one: External, virtual: Mapping[str, str]) -> tuple[str, ...]:
     """Addresses to give to those who ask for its name. None where its own ones must do.
 
-    That is so for wildcards, which no file can list, and for what UDP is spoken to: addresses of the mesh
-    carry TCP only.
+    That is so for wildcards, which no file can list, for what UDP is spoken to, since addresses of the mesh
+    carry TCP only, and for the caller itself.
     """
     protocols = {port_protocol(port.protocol) for port in one.ports.values()}
-    if one.wildcard or not protocols or "udp" in protocols:
+    if one.wildcard or not protocols or "udp" in protocols or one.host == "localhost":
         return ()
     return tuple(filter(None, (virtual.get(one.key, ""), *(a for a in one.addresses if "/" not in a))))

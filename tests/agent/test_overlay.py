@@ -159,6 +159,7 @@ def test_a_declared_host_is_found_by_the_addresses_it_has() -> None:
     [
         API.replace("api.example", "'*.example").replace("com]", "com']"),
         API.replace("TLS", "UDP"),
+        API.replace("api.example.com", "localhost"),
         API.replace("STATIC", "NONE"),
         "hosts: [api.example.com]\nresolution: STATIC",
     ],

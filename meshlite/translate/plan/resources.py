@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Generic, TypeVar, cast
 
+from meshlite.model import visibility
 from meshlite.model.faults import field
 from meshlite.model.made import made_from
 from meshlite.model.mesh import Resource
 from meshlite.model.message import Message
+from meshlite.model.names import canonical_namespace
 from meshlite.model.validate import read as read_spec
 from meshlite.translate.memo import Memo
 
@@ -87,13 +89,8 @@ def of_kind(resources: Read, spec: type[T]) -> tuple[Applied[T], ...]:
 
 def visible(export_to: tuple[str, ...], owner: str, namespace: str) -> bool:
     """Whether a resource of namespace `owner` may be used by callers in `namespace`; by default by all."""
-    return (
-        not export_to
-        or "*" in export_to
-        or namespace in export_to
-        or (owner == namespace and "." in export_to)
-    )
+    return visibility.visible(export_to, owner, namespace)
 
 
 def private(export_to: tuple[str, ...], owner: str) -> bool:
-    return bool(export_to) and all(name in (".", owner) for name in export_to)
+    return bool(export_to) and all(name == "." or canonical_namespace(name) == owner for name in export_to)
