@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+import yaml
 
 from meshlite.model.faults import Fault
 from meshlite.model.located import Path
@@ -43,6 +46,15 @@ CIPHERS = (
 )
 """Cipher suites that may be chosen; others are passed over, as in Istio."""
 
+CURVES = ("X25519", "P-256", "P-384", "P-521", "X25519MLKEM768")
+"""Curves that Envoy knows."""
+
+TOPOLOGY = "proxy.istio.io/config"
+"""Annotation of a Gateway with Istio's ProxyConfig as YAML, of which `gatewayTopology` is read."""
+
+_SPKI = re.compile(r"[A-Za-z0-9+/]{43}=")
+_HASH = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31}")
+
 CERTIFICATE_MODES = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 UNIX = "unix://"
 
@@ -60,6 +72,27 @@ def gateway(spec: Gateway, resource: Resource) -> Iterator[Fault]:
             yield Fault((*at, "port", "name"), f"the port name {server.port.name} is given twice")
         names.add(server.port.name)
     yield from labels(spec.selector, (*_SPEC, "selector"))
+    if text := resource.annotations.get(TOPOLOGY):
+        yield from _topology(text, ("metadata", "annotations", TOPOLOGY))
+
+
+def _topology(text: str, at: Path) -> Iterator[Fault]:
+    """What stands in front of the gateway; all else of a proxy's configuration is not a Gateway's."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError:
+        read = None
+    found = read.get("gatewayTopology", {}) if isinstance(read, dict) else None
+    if not isinstance(found, dict):
+        yield Fault(at, "must be YAML such as {gatewayTopology: {numTrustedProxies: 1}}")
+        return
+    known = ("numTrustedProxies", "proxyProtocol")
+    others = [*(key for key in read if key != "gatewayTopology"), *(key for key in found if key not in known)]
+    for key in others:
+        yield Fault(at, f"{key} has no effect on a Gateway", warning=True)
+    count = found.get("numTrustedProxies", 0)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        yield Fault(at, "numTrustedProxies must be a number of proxies")
 
 
 def _server(server: Server, at: Path) -> Iterator[Fault]:
@@ -144,6 +177,17 @@ def _parameters(tls: ServerTLSSettings, at: Path) -> Iterator[Fault]:
     if tls.min_protocol_version in ("TLSV1_0", "TLSV1_1") and not tls.cipher_suites:
         reason = "old versions need cipherSuites: the default ones are not for them"
         yield Fault((*at, "minProtocolVersion"), reason, warning=True)
+    for place, curve in enumerate(tls.ecdh_curves):
+        if curve not in CURVES:
+            reason = f"{shown(curve)} is not a curve and is passed over: {', '.join(CURVES)}"
+            yield Fault((*at, "ecdhCurves", place), reason, warning=True)
+    for place, text in enumerate(tls.verify_certificate_spki):
+        if not _SPKI.fullmatch(text):
+            reason = f"{shown(text)} is not a SHA-256 hash in base64"
+            yield Fault((*at, "verifyCertificateSpki", place), reason)
+    for place, text in enumerate(tls.verify_certificate_hash):
+        if not _HASH.fullmatch(text):
+            yield Fault((*at, "verifyCertificateHash", place), f"{shown(text)} is not a SHA-256 hash in hex")
     for place, suite in enumerate(tls.cipher_suites):
         here = (*at, "cipherSuites", place)
         if suite not in CIPHERS:

@@ -57,11 +57,15 @@ class Gate:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server of a Gateway. `hosts`: the namespace whose VirtualServices may use each, or `*`."""
+    """A server of a Gateway. `hosts`: the namespace whose VirtualServices may use each, or `*`.
+
+    `bind`: the address it asks for, empty: all of the gateway's.
+    """
 
     gateway: Applied[Gateway]
     server: Server
     hosts: tuple[tuple[str, str], ...]
+    bind: str = ""
 
     @property
     def name(self) -> str:
@@ -162,7 +166,7 @@ class _Merged:
     def conflict(self, serving: Serving) -> str:
         """Why a server cannot be served beside the earlier ones; empty: it can, and counts from now on."""
         server = serving.server
-        place = (server.bind, server.port.number)
+        place = (serving.bind, server.port.number)
         plain = self.plain.get(place)
         if plain is not None and not _alike(plain, serving):
             return f"{plain.gateway.written} already serves {plain.protocol} there"
@@ -198,7 +202,7 @@ def servings(
         if not selects(gateway.spec, gate):
             continue
         for place, server in enumerate(gateway.spec.servers):
-            serving = Serving(gateway, server, tuple(_hosts(server, gateway.namespace)))
+            serving = Serving(gateway, server, tuple(_hosts(server, gateway.namespace)), _bind(server, gate))
             reason = _unfit(serving, gate, shut) or merged.conflict(serving)
             if reason:
                 where = f"spec.servers[{place}], port {server.port.number}"
@@ -215,10 +219,22 @@ def _unfit(serving: Serving, gate: Gate, shut: frozenset[int]) -> str:
     if tls is not None and tls.mode == "ISTIO_MUTUAL" and not gate.private:
         return f"mode ISTIO_MUTUAL is for {EGRESS} only"
     if serving.encrypted:
-        partial = [host for _, host in serving.hosts if host.startswith("*") and host[1:2] not in ("", ".")]
-        if partial:
-            return f"{partial[0]}: with TLS a wildcard stands for whole parts of a name only"
+        found = next((host for _, host in serving.hosts if partial(host)), "")
+        return f"{found}: {PARTIAL}" if found else ""
     return ""
+
+
+PARTIAL = "with TLS a wildcard stands for whole parts of a name only"
+
+
+def partial(host: str) -> bool:
+    """`*-shop.example.com`, which Envoy does not know among server names."""
+    return host.startswith("*") and host[1:2] not in ("", ".")
+
+
+def _bind(server: Server, gate: Gate) -> str:
+    """A gateway for the mesh alone is never opened elsewhere."""
+    return "" if gate.private or server.bind == "0.0.0.0" else server.bind
 
 
 def _hosts(server: Server, own: str) -> Iterator[tuple[str, str]]:

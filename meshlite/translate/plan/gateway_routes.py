@@ -19,19 +19,17 @@ from meshlite.model.networking import (
     TLSMatchAttributes,
     VirtualService,
 )
+from meshlite.model.rules.gateway import TOPOLOGY
 from meshlite.model.rules.virtual_service import covers
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.destinations import Destinations
-from meshlite.translate.plan.gateway import Gate, Opened, Serving
+from meshlite.translate.plan.gateway import PARTIAL, Gate, Opened, Serving, partial
 from meshlite.translate.plan.gateway_listener import GatewayChain, GatewayListener
 from meshlite.translate.plan.listener import Entrance, Source
 from meshlite.translate.plan.resources import Applied, Told, visible
 from meshlite.translate.plan.route import Route, RouteTable, VirtualHost
 from meshlite.translate.plan.routing import Context, bound, destination_cluster, place, rank, routes
 from meshlite.translate.plan.server_tls import server_tls
-
-TOPOLOGY = "proxy.istio.io/config"
-"""Annotation of a Gateway with Istio's ProxyConfig as YAML, of which `gatewayTopology` is read."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ def edge(
     candidates.sort(key=rank)
     identity = str(gate.workload.identity(trust_domain))
     listeners, tables, told = [], [], []
-    places = sorted({(serving.server.bind, serving.server.port.number) for serving in opened.servings})
+    places = sorted({(serving.bind, serving.server.port.number) for serving in opened.servings})
     for bind, port in places:
-        group = tuple(s for s in opened.servings if (s.server.bind, s.server.port.number) == (bind, port))
+        group = tuple(s for s in opened.servings if (s.bind, s.server.port.number) == (bind, port))
         made = _Chains(memo, gate, bind, port, tuple(candidates), view)
         chains = tuple(made.of(group))
         tables += made.tables
@@ -144,10 +142,22 @@ class _Chains:
             yield GatewayChain(name, table=name, grpc_web=web)
         for serving in group:
             if serving.passed:
-                yield from self._passed(serving)
+                yield from self._distinct(serving, self._passed(serving))
             elif serving.http and serving.encrypted:
-                yield self._https(serving)
+                yield from self._distinct(serving, (self._https(serving),))
         yield from self._tcp(tuple(s for s in group if not s.http and not s.passed))
+
+    def _distinct(self, serving: Serving, chains: Iterable[GatewayChain]) -> Iterator[GatewayChain]:
+        """Each server name leads to one chain: Envoy refuses a port where two claim the same."""
+        for chain in chains:
+            names = chain.server_names or ("*",)
+            free = tuple(name for name in names if (name, chain.subnets) not in self._taken)
+            if len(free) < len(names):
+                lost = ", ".join(name for name in names if name not in free)
+                self.told.append((serving.gateway.key, f"port {self.port}: {lost} is already served there"))
+            self._taken.update((name, chain.subnets) for name in free)
+            if free:
+                yield replace(chain, server_names=_server_names(free))
 
     def _named(self, name: str) -> str:
         """The gateways of every node that face outward have Istio's names, others say whose they are."""
@@ -203,7 +213,10 @@ class _Chains:
             if not bound(owner, owner.spec.gateways, serving.name):
                 continue
             known = self.view.known.services
-            wanted = [resolve_known(host, owner.namespace, known) for host in owner.spec.hosts]
+            wanted = [
+                host if ":" in host else resolve_known(host, owner.namespace, known)
+                for host in owner.spec.hosts
+            ]
             allowed = [host for space, host in serving.hosts if space in ("*", owner.namespace)]
             common = dict.fromkeys(both for one in allowed for two in wanted if (both := _both(one, two)))
             if common:
@@ -226,19 +239,23 @@ class _Chains:
                             if (both := _both(one, two.lower()))
                         )
                     )
-                    free = tuple(
-                        name for name in names if (name, match.destination_subnets) not in self._taken
-                    )
-                    self._taken.update((name, match.destination_subnets) for name in free)
-                    if free:
-                        name = f"tls[{number}]/{free[0]}/{owner.namespace}/{owner.resource.name}"
+                    if names := tuple(self._whole(names, owner)):
+                        name = f"tls[{number}]/{names[0]}/{owner.namespace}/{owner.resource.name}"
                         chain = self._shared(name, owner, rule.route, context)
                         yield replace(
                             chain,
                             encrypted=True,
-                            server_names=_server_names(free),
+                            server_names=_server_names(names),
                             subnets=match.destination_subnets,
                         )
+
+    def _whole(self, names: Iterable[str], owner: Applied[VirtualService]) -> Iterator[str]:
+        """Names that Envoy can tell apart by what TLS clients ask for."""
+        for name in names:
+            if partial(name):
+                self.told.append((owner.key, f"{name}: {PARTIAL}"))
+            else:
+                yield name
 
     def _tcp(self, servings: tuple[Serving, ...]) -> Iterator[GatewayChain]:
         """A chain for each server whose TLS ends here; one for all that are plain: the first with a route."""
@@ -253,7 +270,8 @@ class _Chains:
             elif serving.encrypted:
                 names = _server_names(host for _, host in serving.hosts)
                 tls = server_tls(serving, self.gate)
-                yield replace(chain, encrypted=True, server_names=names, tls=tls)
+                ended = replace(chain, encrypted=True, server_names=names, tls=tls)
+                yield from self._distinct(serving, (ended,))
             else:
                 plain = True
                 yield chain

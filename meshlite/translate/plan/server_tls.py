@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from meshlite.model.names import ROOT_NAMESPACE
 from meshlite.model.networking import ServerTLSSettings
-from meshlite.model.rules.gateway import CIPHERS
+from meshlite.model.rules.gateway import CIPHERS, CURVES
 from meshlite.translate.plan import secret
 from meshlite.translate.plan.gateway import Gate, Serving
 from meshlite.translate.plan.gateway_listener import Clients, ServerTls
@@ -34,7 +34,7 @@ def server_tls(serving: Serving, gate: Gate) -> ServerTls | None:
         _VERSIONS.get(tls.min_protocol_version, "TLSv1_2"),
         _VERSIONS.get(tls.max_protocol_version, ""),
         tuple(dict.fromkeys(suite for suite in tls.cipher_suites if suite in CIPHERS)),
-        tls.ecdh_curves,
+        tuple(dict.fromkeys(curve for curve in tls.ecdh_curves if curve in CURVES)),
     )
 
 
