@@ -50,17 +50,21 @@ def silent_ports(services: Catalog) -> tuple[int, ...]:
     """Ports where nothing is looked at: the server speaks first, or every protocol there is declared.
 
     Envoy knows only ports here, not addresses. Where a declared TCP service shares its port with one that
-    must be looked at, looking wins, and a server that speaks first is late by its timeout.
+    must be looked at, looking wins, and a server that speaks first is late by its timeout. ServiceEntries
+    have a say only where they need it: they come and go, and a listener that changes drains connections.
     """
     ports = [(service, port) for service in services.services.values() for port in service.ports.values()]
-    declared = {port.number for _, port in ports if port.http == "none"}
-    looked_at = {port.number for service, port in ports if not port.declared or _named(service, port)}
+    found = [port for service, port in ports if not service.external]
+    declared = {port.number for port in found if port.http == "none"}
+    looked_at = {port.number for port in found if not port.declared}
+    looked_at |= {port.number for service, port in ports if _named(service, port)}
     return tuple(sorted((declared | {*SERVER_FIRST}) - looked_at))
 
 
 def _named(service: Callee, port: ServicePort) -> bool:
     """Whether its callers may be known by nothing but the name that they ask for."""
-    return service.external and (port.tls or (port.http != "none" and not service.virtual))
+    told = port.tls or (port.declared and port.http != "none")
+    return service.external and told and not service.virtual
 
 
 def _port(
