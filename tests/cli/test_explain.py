@@ -35,6 +35,13 @@ def test_a_saved_snapshot_is_enough(mesh: Mesh, tmp_path: Path) -> None:
     assert "is no snapshot" in mesh.cli("explain", "a", "b", "--snapshot", str(file)).stderr
 
 
+def test_a_client_from_outside_meets_the_gateway(mesh: Mesh) -> None:
+    done = mesh.cli("explain", "ingressgateway", "http://reviews.example.com/x", "-o", "json")
+    story = json.loads(done.stdout)
+    assert story["outcome"] == "refused: no Gateway takes it"
+    assert [step["step"] for step in story["steps"]] == ["source", "gateway"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -10,6 +10,7 @@ from meshlite.model import external
 from meshlite.model.mesh import HostAddress, Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
 from meshlite.server.door import Door
+from meshlite.translate.explain.edge import gateway
 from meshlite.translate.explain.explain import explain
 from meshlite.translate.explain.request import Request, destination
 from meshlite.translate.explain.story import Step, Story
@@ -265,6 +266,45 @@ def test_declared_hosts(declared: Resource, host: str, outcome: str, endpoints: 
     assert story.outcome == outcome
     assert step(story, "name").by == declared.key
     assert step(story, "endpoints").decision == endpoints
+
+
+def server(port: int, protocol: str, *hosts: str, **more: Any) -> dict[str, Any]:
+    return {"port": {"number": port, "name": f"p{port}", "protocol": protocol}, "hosts": list(hosts)} | more
+
+
+def test_requests_from_outside() -> None:
+    tls = {"mode": "SIMPLE", "credentialName": "shop"}
+    servers = [server(80, "HTTP", "shop.test"), server(443, "HTTPS", "shop.test", tls=tls)]
+    edge = resource("Gateway", "edge", {"selector": {"istio": "ingressgateway"}, "servers": servers})
+    rules = [
+        {"match": [{"uri": {"prefix": "/api"}}], "route": [to("v2")]},
+        {"match": [{"uri": {"exact": "/old"}}], "redirect": {"uri": "/new"}},
+    ]
+    routes = resource(
+        "VirtualService", "edge", {"hosts": ["shop.test"], "gateways": ["edge"], "http": rules}, sequence=2
+    )
+    outside = gateway("ingressgateway", "n")
+    assert outside is not None
+
+    def asked(request: Request) -> Story:
+        return told(request, edge, routes, SUBSETS, source=outside)
+
+    story = asked(Request("shop.test", path="/api/x", tls=True))
+    assert step(story, "gateway").by == "Gateway/shop/edge"
+    assert step(story, "gateway").decision.startswith("port 443, route table https.443.")
+    assert step(story, "route").by == "VirtualService/shop/edge spec.http[0].match[0]"
+    assert [end.workload for end in story.ends] == ["api-v2-1"]
+    assert asked(Request("shop.test", path="/api")).ends == story.ends
+    assert asked(Request("shop.test", path="/old")).outcome.startswith("redirected with 301")
+    assert asked(Request("shop.test")).outcome == "answered with 404: no route is for it"
+    assert asked(Request("other.test")).outcome.startswith("answered with 404")
+    closed = asked(Request("shop.test", 8080))
+    assert closed.outcome == "refused: no Gateway takes it"
+    assert step(closed, "gateway").why == "ports that Gateways ask for: 80, 443"
+    refused = asked(Request("other.test", tls=True))
+    assert refused.outcome == "refused: no Gateway takes it"
+    assert "server names shop.test" in next(iter(passed(refused, "gateway").values()))
+    assert gateway("web", "n") is None
 
 
 def test_a_source_that_is_not_captured_goes_directly() -> None:

@@ -52,12 +52,13 @@ def explain(
     """Say which listener, route, cluster, endpoints and policies a request of SOURCE to DESTINATION would
     meet, which resource decides each, and which rules are passed over and why. No request is made.
 
-    SOURCE is a service, service.namespace, or a container's name; DESTINATION what it would call: a name, an
-    address, or a URL.
+    SOURCE is a service, service.namespace, a container's name, or ingressgateway for a client from outside;
+    DESTINATION what it would call: a name, an address, or a URL.
 
     \b
     meshlite explain productpage reviews --header user=jason
     meshlite explain productpage http://reviews:9080/reviews/0
+    meshlite explain ingressgateway https://bookinfo.example.com/productpage
     JSON: {"outcome", "steps": [{"step", "decision", "by", "why", "passed_over": [{"what", "why"}]}],
            "ends": [{"cluster", "share", "workload", "address", "port"}]}
     """
@@ -70,7 +71,13 @@ def explain(
     try:
         host, written, written_path = parse(destination)
         request = Request(
-            host, port or written, path or written_path or "/", method.upper(), _headers(headers), not tcp
+            host,
+            port or written,
+            path or written_path or "/",
+            method.upper(),
+            _headers(headers),
+            http=not tcp,
+            tls=destination.startswith("https://"),
         )
         story = run(mesh, _source(mesh, source, namespace), request, settings.virtual_network)
     except ValueError as error:
@@ -102,7 +109,9 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
 
 
 def _source(mesh: Snapshot, name: str, namespace: str) -> Workload:
-    """A workload by its name or id; the first replica of a service."""
+    """A workload by its name or id, the first replica of a service, or a gateway that nodes have."""
+    from meshlite.translate.explain.edge import gateway
+
     found = [
         one
         for one in mesh.workloads
@@ -112,6 +121,9 @@ def _source(mesh: Snapshot, name: str, namespace: str) -> Workload:
     spaces = sorted({one.namespace for one in found})
     if len(spaces) > 1:
         raise Failure(f"{name} is in several namespaces", why=", ".join(spaces), next_step="add -n NAMESPACE")
+    nodes = [*(node.name for node in mesh.nodes), *(one.node for one in mesh.workloads), "this node"]
+    if not found and (edge := gateway(name, nodes[0])) is not None:
+        return edge
     if not found:
         known = ", ".join(sorted({one.service for one in mesh.workloads})[:12]) or "none"
         raise Failure(f"no workload is called {name}", why=f"the mesh has: {known}")

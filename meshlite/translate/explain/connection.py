@@ -78,7 +78,7 @@ def _address(host: str) -> str:
 def taken(dialled: Dialled, request: Request, scene: Scene) -> tuple[HttpChain | TcpChain, Step]:
     """The chain of the source's listener that takes the connection."""
     listener = scene.listener
-    name, why = _chosen(scene.chooser, dialled, request.http)
+    name, why = _chosen(scene.chooser, dialled, request.http and not request.tls)
     chains: tuple[HttpChain | TcpChain, ...] = (*listener.http, *listener.tcp)
     chain = next(one for one in chains if one.name == name)
     if isinstance(chain, HttpChain):

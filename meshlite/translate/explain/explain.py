@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshlite.model.mesh import Snapshot
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.connection import Dialled, named, taken
+from meshlite.translate.explain.edge import entered
 from meshlite.translate.explain.ends import elsewhere, endpoint_step, ends, parts, policy_steps, rule_step
 from meshlite.translate.explain.http import answered, on_the_way, route, virtual_host
 from meshlite.translate.explain.request import Request
@@ -32,6 +33,8 @@ def _story(snapshot: Snapshot, source: Workload, request: Request, network: str)
         step = Step("source", who, why=reason)
         return Story("goes directly, past the mesh: the source is not captured", (step,))
     view = scene(snapshot, source, network)
+    if source.source == "gateway":
+        return _from_outside(view, request, who)
     dialled, name_step = named(request, view)
     chain, listener_step = taken(dialled, request, view)
     steps = (
@@ -40,14 +43,24 @@ def _story(snapshot: Snapshot, source: Workload, request: Request, network: str)
         listener_step,
     )
     if isinstance(chain, HttpChain):
-        return _http(view, chain, dialled, request, steps)
+        return _http(view, chain.table, dialled, request, steps)
     return _sent(view, ((chain.cluster, 100.0),), steps, ())
 
 
-def _http(
-    view: Scene, chain: HttpChain, dialled: Dialled, request: Request, steps: tuple[Step, ...]
-) -> Story:
-    host, host_step = virtual_host(view.tables[chain.table], request)
+def _from_outside(view: Scene, request: Request, who: str) -> Story:
+    chain, step = entered(request, view)
+    steps = (Step("source", f"a client of {who}", why=f"on node {view.source.node}"), step)
+    if chain is None:
+        return Story("refused: no Gateway takes it", steps)
+    if not chain.table:
+        return _sent(view, tuple((cluster, float(share)) for cluster, share in chain.shares), steps, ())
+    return _http(view, chain.table, Dialled(None, request.host, "", request.port), request, steps)
+
+
+def _http(view: Scene, table: str, dialled: Dialled, request: Request, steps: tuple[Step, ...]) -> Story:
+    host, host_step = virtual_host(view.tables[table], request)
+    if host is None:
+        return Story("answered with 404: no host is called so here", (*steps, host_step))
     chosen, route_step = route(host, request, dialled, view)
     steps = (*steps, host_step, route_step)
     if chosen is None:

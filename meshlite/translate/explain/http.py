@@ -25,13 +25,18 @@ from meshlite.translate.plan.routing import origin
 from meshlite.translate.plan.rules import fits
 
 
-def virtual_host(table: RouteTable, request: Request) -> tuple[VirtualHost, Step]:
+def virtual_host(table: RouteTable, request: Request) -> tuple[VirtualHost | None, Step]:
     """As Envoy chooses: the exact name, else the longest wildcard before or behind, else `*`."""
-    found = max(
-        ((host, domain) for host in table.hosts for domain in host.domains if _covers(domain, request.host)),
-        key=lambda pair: (pair[1] == request.host, pair[1].startswith("*."), len(pair[1])),
+    fitting = (
+        (host, domain) for host in table.hosts for domain in host.domains if _covers(domain, request.host)
     )
-    host, domain = found
+    host, domain = max(
+        fitting,
+        key=lambda pair: (pair[1] == request.host, pair[1].startswith("*."), len(pair[1])),
+        default=(None, ""),
+    )
+    if host is None:
+        return None, Step("virtual host", "none: 404", why=f"no host of {table.name} has the name")
     why = f"its name {domain} fits best" if domain != "*" else "no other has the name"
     return host, Step("virtual host", host.name, why=why)
 

@@ -13,7 +13,10 @@ from meshlite.translate.plan.route import HeaderMatch, Match, Text
 
 @dataclass(frozen=True)
 class Request:
-    """`host` as the caller names it; `port` 0: the only one there is. `http` False: some other protocol."""
+    """`host` as the caller names it; `port` 0: the only one there is.
+
+    `http` False: some other protocol. `tls`: within TLS of the caller's own.
+    """
 
     host: str
     port: int = 0
@@ -21,6 +24,7 @@ class Request:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     http: bool = True
+    tls: bool = False
 
 
 def destination(text: str) -> tuple[str, int, str]:

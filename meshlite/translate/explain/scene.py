@@ -95,7 +95,8 @@ def scene(snapshot: Snapshot, source: Workload, network: str) -> Scene:
     Where a replica is dialled is not known away from its node, so its own address stands for its link.
     """
     captured = [one for one in snapshot.workloads if one.node == source.node and one.captured]
-    everybody = {one.id: one for one in (*captured, source)}
+    own = () if source.source == "gateway" else (source,)
+    everybody = {one.id: one for one in (*captured, *own)}
     attachments = (
         Attachment(one.id, f"/{one.id}", (*one.addresses, one.id)[0], one.id, (one.id,), one.addresses)
         for one in everybody.values()

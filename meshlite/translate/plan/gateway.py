@@ -120,8 +120,8 @@ def opened(
 def _gates(node: NodeView, workloads: Iterable[Workload]) -> Iterator[Gate]:
     """The gateways that every node has, then the captured workloads, which Gateways may select by labels."""
     every = ("0.0.0.0", "::") if node.ipv6 else ("0.0.0.0",)
-    yield Gate(_built_in(INGRESS, "ingressgateway", node), "", every)
-    yield Gate(_built_in(EGRESS, "egressgateway", node), "", (EGRESS_ADDRESS,))
+    yield Gate(built_in(INGRESS, "ingressgateway", node.name), "", every)
+    yield Gate(built_in(EGRESS, "egressgateway", node.name), "", (EGRESS_ADDRESS,))
     by_id = {workload.id: workload for workload in workloads}
     for attachment in sorted(node.attachments, key=lambda attachment: attachment.key):
         if (owner := by_id.get(attachment.owner)) is not None:
@@ -129,10 +129,11 @@ def _gates(node: NodeView, workloads: Iterable[Workload]) -> Iterator[Gate]:
             yield Gate(owner, attachment.path, addresses, attachment.key)
 
 
-def _built_in(name: str, role: str, node: NodeView) -> Workload:
+def built_in(name: str, role: str, node: str) -> Workload:
+    """A gateway that every node has, as the workload it is taken for."""
     return Workload(
-        id=f"{name}@{node.name}",
-        node=node.name,
+        id=f"{name}@{node}",
+        node=node,
         name=name,
         service=name,
         namespace=ROOT_NAMESPACE,
