@@ -139,3 +139,36 @@ spec: {{hosts: [reviews], http: [{{route: [{{destination: {{host: reviews}}}}]}}
     request = ApplyRequest(documents=documents, allow_missing_hosts=True)
     answer = await parts.resources.apply(request, "me", guarded=False)
     assert [one.field for one in answer.rejected] == [f'metadata.annotations["{annotation}"]']
+
+
+ENTRY = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside}
+spec:
+  hosts: [api.example.com]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: DNS
+"""
+OUT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews}
+spec:
+  parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: outside}]
+  rules:
+  - backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}]
+"""
+
+
+async def test_hosts_that_a_service_entry_declares_are_parents_and_backends(parts: Parts) -> None:
+    [(_, warnings)] = await apply(parts, OUT)
+    assert any("there is no ServiceEntry outside" in warning for warning in warnings)
+    await apply(parts, ENTRY)
+    assert conditions(parts) == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
+    [spec] = [spec for key, spec in published(parts).items() if key.startswith("VirtualService/")]
+    assert spec["hosts"] == ["api.example.com"]
+    assert spec["http"][0]["route"][0]["destination"] == {"host": "api.example.com", "port": {"number": 80}}
+    await parts.resources.delete("ServiceEntry/shop/outside", "me")
+    assert conditions(parts)["Accepted"] == ("False", "NoMatchingParent")
+    assert published(parts) == {}
