@@ -51,16 +51,9 @@ class Proxy:
 
     def push(self) -> None:
         """Translate the current state and swap the files in."""
-        services = tuple(Service(name=name, namespace="test", address=ip) for name, ip in VIRTUAL.items())
-        state = Snapshot(
-            services=services,
-            workloads=tuple(self.workloads),
-            resources=tuple(self.resources),
-            hosts=self.hosts,
-        )
         found = {one.name: one for one in self.workloads}
         views = (attachment(item, found[name]) for item, name in zip(self.items, VIRTUAL, strict=True))
-        shown = cases.shown(translate(state, NodeView("node-1", tuple(views))))
+        shown = cases.shown(translate(self.state, NodeView("node-1", tuple(views))))
         assert shown["problems"] == []
         self.version += 1
         for name, table in shown["routes"].items():
@@ -71,6 +64,16 @@ class Proxy:
                 name = part["rds"]["route_config_name"].replace("/", "_")
                 part["rds"]["config_source"] = self.source(name)
         self._write("listeners", schema.LISTENER, shown["listeners"])
+
+    @property
+    def state(self) -> Snapshot:
+        services = tuple(Service(name=name, namespace="test", address=ip) for name, ip in VIRTUAL.items())
+        return Snapshot(
+            services=services,
+            workloads=tuple(self.workloads),
+            resources=tuple(self.resources),
+            hosts=self.hosts,
+        )
 
     @property
     def hosts(self) -> tuple[HostAddress, ...]:
