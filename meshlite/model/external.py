@@ -174,10 +174,10 @@ def allocate(
 ) -> tuple[HostAddress, ...]:
     """Virtual addresses for those that are to get one; `before` are kept, `taken` are not given.
 
-    One that finds no free address in the network goes without.
+    One that finds no free address goes without, and so do wildcards, which nobody could look up.
     """
     used = set(taken)
-    wanted = {one.key: one for one in externals if one.allocated}
+    wanted = {one.key: one for one in externals if one.allocated and not one.wildcard}
     kept = {one.key: one for one in before if one.key in wanted and one.address not in used}
     used.update(one.address for one in kept.values())
     for key, one in wanted.items():

@@ -84,7 +84,6 @@ _SOCKET = "gateways listen on addresses: leave bind out, or name an address"
 _NOT_SERVED = "gateways serve HTTP, TLS and TCP"
 _CLUSTERS = "is for traffic between clusters, which meshlite does not have: write PASSTHROUGH"
 _UNUSED = "has no effect in Istio: write caCertificates beside tlsCertificates"
-_DYNAMIC = "resolving whatever name is asked for is not supported yet: choose NONE, or DNS for names"
 _UDP = "UDP passes by the mesh: the host keeps its own addresses"
 _SANS = "has an effect once the mesh speaks TLS to a destination itself"
 _NETWORK = "networks are not told apart: the address must be reachable from every node"
@@ -132,7 +131,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(_DR, "**.tls.subjectAltNames", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.sni", "refused", _CLIENT_TLS),
     Gap(_DR, "**.tls.insecureSkipVerify", "refused", _CLIENT_TLS),
-    Gap(_SE, "resolution", "refused", _DYNAMIC, _is("DYNAMIC_DNS"), "DYNAMIC_DNS"),
     Gap(_SE, "ports[].protocol", "warned", _UDP, _is("UDP", "udp"), "UDP"),
     Gap(_SE, "subjectAltNames", "warned", _SANS),
     Gap(_SE, "endpoints[].network", "warned", _NETWORK),

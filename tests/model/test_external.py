@@ -14,9 +14,11 @@ NETWORK = "240.240.0.0/16"
 
 
 def test_every_host_of_an_entry_is_declared_by_itself() -> None:
-    (one, other), complaints = declared(entry("hosts: [A.example.com., '*.example.org']\nresolution: NONE"))
+    hosts = "hosts: [A.example.com., '*.example.org']\nresolution: DYNAMIC_DNS"
+    (one, other), complaints = declared(entry(hosts))
     assert (one.host, one.wildcard) == ("a.example.com", False)
     assert (other.host, other.wildcard) == ("*.example.org", True)
+    assert [host.host for host in external.allocate((one, other), NETWORK, (), ())] == ["a.example.com"]
     assert not complaints
 
 

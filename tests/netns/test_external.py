@@ -30,6 +30,7 @@ async def proxy(settings: Settings, capture: Capture, boxes: tuple[Box, Box]) ->
     made = await captured(settings, capture, boxes)
     made.hosts_file = settings.paths.run / "hosts"
     lines = ["127.0.0.1 localhost", *(f"{address} both.example.com" for address in FAR)]
+    lines += [f"{FAR[0]} a.example.org", f"{FAR[1]} b.example.org"]
     made.hosts_file.write_text("\n".join([*lines, ""]))
     async with envoy(capture, made, boxes):
         yield made
@@ -286,3 +287,21 @@ async def test_a_unix_socket_is_an_endpoint(proxy: Proxy, app: Box) -> None:
         await found(proxy, app, "u.example.com", "200 unix")
     finally:
         server.close()
+
+
+async def test_whatever_name_is_asked_for_is_resolved(proxy: Proxy, app: Box) -> None:
+    """By the proxy: where the caller dials does not matter, so no name leads to another host."""
+    tls = "number: 443, name: tls, protocol: TLS"
+    proxy.resources = [
+        entry("*.example.org", "resolution: DYNAMIC_DNS"),
+        entry("*.example.org", "resolution: DYNAMIC_DNS", name="tls", port=tls),
+    ]
+    async with (
+        webs((FAR[0], 80), (OUTSIDE, 80)),
+        serving(None, FAR[0], 443, "a"),
+        serving(None, OUTSIDE, 443, "outside"),
+    ):
+        await found(proxy, app, "a.example.org", f"200 {FAR[0]}", OUTSIDE)
+        assert (await get(app, OUTSIDE, 80, "nobody.example.org")).startswith("503 ")
+        assert (await ask_tls(app, OUTSIDE, 443, "a.example.org")).startswith("a ")
+        assert await ask_tls(app, OUTSIDE, 443, "nobody.example.org") == ""

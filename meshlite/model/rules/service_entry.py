@@ -73,6 +73,11 @@ def _ports(spec: ServiceEntry, resource: Resource) -> Iterator[Fault]:
         named = protocol in _NAMED
         if not named and len(spec.hosts) > 1 and spec.resolution != "NONE":
             yield Fault((*at, "protocol"), f"{port.protocol or 'no protocol'}: {_AMBIGUOUS}")
+        if not named and spec.resolution == "DYNAMIC_DNS":
+            reason = (
+                f"{port.protocol or 'no protocol'} names no host to resolve: DYNAMIC_DNS is for HTTP and TLS"
+            )
+            yield Fault((*at, "protocol"), reason)
         if protocol in ("auto", "tcp") and not spec.addresses and not allocated:
             reason = "without addresses TCP to this port is not told from other TCP"
             yield Fault((*at, "protocol"), reason, warning=True)

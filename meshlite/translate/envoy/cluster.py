@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlite.translate.envoy import dns
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.values import ADS, duration, only
 from meshlite.translate.plan.cluster import (
@@ -29,7 +30,6 @@ from meshlite.translate.plan.cluster import (
 
 UNIX = "unix://"
 _SOL_SOCKET, _SO_MARK = 1, 36
-_DNS_CLUSTER = "envoy.extensions.clusters.dns.v3.DnsCluster"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _SELECTOR = "envoy.extensions.local_address_selectors.filter_state_override.v3.Config"
 _PASSTHROUGH_IDLE = "300s"
@@ -130,27 +130,12 @@ def _discovery(cluster: Cluster) -> dict[str, Any]:
             return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
         case "strict_dns" | "logical_dns":
             names = cluster.names or EndpointSet(cluster.name, ())
-            return _dns(cluster.discovery == "logical_dns") | {"load_assignment": endpoints(names)}
+            return dns.written(cluster.discovery == "logical_dns") | {"load_assignment": endpoints(names)}
+        case "dynamic":
+            return dns.asked_for(cluster.name)
         case _:
             override = {"upstream_port_override": cluster.override} if cluster.override else None
             return {"type": "ORIGINAL_DST", **only(original_dst_lb_config=override)}
-
-
-def _dns(logical: bool) -> dict[str, Any]:
-    """What Envoy knew as STRICT_DNS, or as LOGICAL_DNS, where all addresses of a name are one endpoint.
-
-    A name that cannot be resolved holds up nobody else: its cluster is there at once, empty.
-    """
-    fields = {
-        "dns_lookup_family": "V4_PREFERRED",
-        "respect_dns_ttl": True,
-        "dns_refresh_rate": "60s",
-        "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "60s"},
-        "dns_jitter": "0.100s",
-        **only(all_addresses_in_single_endpoint=logical),
-    }
-    kind = {"name": "envoy.cluster.dns", "typed_config": typed(_DNS_CLUSTER, fields)}
-    return {"cluster_type": kind, "wait_for_warm_on_init": False}
 
 
 def endpoints(set: EndpointSet) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlite.translate.envoy import dns
 from meshlite.translate.envoy.extension import http_extensions, network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.route import DESTINATION
@@ -69,7 +70,8 @@ def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
     if chain.idle is not None:
         proxy["idle_timeout"] = duration(chain.idle)
     filter = {"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}
-    return {"name": chain.name, "filters": [*network_extensions(chain.extensions), filter]}
+    named = dns.waiting(chain.cluster, chain.named_port) if chain.named_port else []
+    return {"name": chain.name, "filters": [*network_extensions(chain.extensions), *named, filter]}
 
 
 def _direction(entrance: Entrance) -> str:

@@ -210,13 +210,14 @@ def _endpoint_sets(use: Use, replicas: tuple[Replica, ...], chains: Chains) -> t
 def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
     service, http = use.service, _http(port, policy)
     original = service.discovery == "original"
+    elsewhere = original or service.discovery == "dynamic"
     return Cluster(
         name,
         service.fqdn,
         service.name,
         service.namespace,
         http,
-        replace(policy, balancer=LoadBalancer("original")) if original else policy,
+        replace(policy, balancer=LoadBalancer("original")) if elsewhere else policy,
         mark,
         use.chained,
         use.patches,

@@ -23,12 +23,16 @@ class HttpChain:
 
 @dataclass(frozen=True, slots=True)
 class TcpChain:
-    """Passes bytes on to a cluster. `idle`: close after that long without any; None: Envoy's own, 1 hour."""
+    """Passes bytes on to a cluster. `idle`: close after that long without any; None: Envoy's own, 1 hour.
+
+    `named_port`: the port at the host whose name the client asks for; 0: the cluster knows.
+    """
 
     name: str
     cluster: str
     idle: timedelta | None = None
     hash_address: bool = False
+    named_port: int = 0
     extensions: tuple[Extension, ...] = ()
 
 

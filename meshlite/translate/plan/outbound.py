@@ -153,6 +153,7 @@ def _tcp_chains(services: Catalog, view: Destinations) -> Iterator[TcpChain]:
                     view.cluster(service.fqdn, subset, port.number),
                     policy.pool.tcp_idle,
                     hash_address=key is not None and key.kind == "address",
+                    named_port=port.number if service.discovery == "dynamic" else 0,
                 )
 
 
