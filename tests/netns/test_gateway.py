@@ -136,6 +136,10 @@ def web(port: int, label: str, address: str = "127.0.0.1") -> Any:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")
                 told = {name: text for name, _, text in (line.partition(": ") for line in lines[1:])}
+                if told.get("upgrade") == "websocket":
+                    answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket"
+                    writer.write(f"{answer}\r\n\r\n".encode() + await reader.readline())
+                    continue
                 said = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-client-cert")
                 body = " ".join((label, *(told.get(name, "-") for name in said)))
                 writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
@@ -486,3 +490,30 @@ async def test_a_captured_workload_can_be_a_gateway(edge: Edge, settings: Settin
         assert await Client(80).get("www.example.com") == "refused"
     finally:
         await capture.detach(item.key)
+
+
+async def test_websockets_and_http2_in_plain_text(edge: Edge) -> None:
+    edge.gateway(http(80, "*"))
+    edge.route("www.example.com", "web")
+    await until(lambda: Client(80).get("www.example.com"), "200 web")
+    reader, writer = await Client(80).open()
+    head = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with asyncio.timeout(5):
+        writer.write(head.encode())
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"ping\n")
+        assert await reader.readline() == b"ping\n"
+        writer.close()
+    command = [
+        "curl",
+        "-sS",
+        "--http2-prior-knowledge",
+        "-H",
+        "host: www.example.com",
+        "-w",
+        " %{http_version}",
+    ]
+    done = await asyncio.create_subprocess_exec(*command, "http://10.77.0.1/", stdout=asyncio.subprocess.PIPE)
+    answer, _ = await done.communicate()
+    assert answer.decode().startswith("web ")
+    assert answer.decode().endswith(" 2")
