@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from meshlite.model.faults import Fault
 from meshlite.model.located import Path
 from meshlite.model.message import Message
+from meshlite.model.networking.virtual_service import VirtualService
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Gap:
     """A field that this version lacks. `path`: as in `fields_of`; `**.`: at any depth.
 
     `refused`: doing without would send traffic elsewhere or protect it less. `warned`: the rest works.
-    `when`: for which values; by default for every one that is not empty.
+    `when`: for which values; by default for every one that is not empty. `within`: in which specs; all.
     """
 
     kind: str
@@ -31,6 +32,11 @@ class Gap:
     sentence: str
     when: Callable[[Any], bool] = bool
     values: str = ""
+    within: Callable[[Any], bool] = lambda spec: True
+
+
+def _of_mesh(spec: VirtualService) -> bool:
+    return not spec.gateways or "mesh" in spec.gateways
 
 
 def _absent(value: object) -> bool:
@@ -71,6 +77,8 @@ _BIND = "listeners on other addresses are not supported yet: calls are captured 
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
 _BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
 _WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
+_TLS_ROUTES = "TLS routes within the mesh are not supported yet: TLS is passed on as it is"
+_TCP_ROUTES = "TCP routes within the mesh are not supported yet: TCP goes to every endpoint alike"
 _SOCKET = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
@@ -109,8 +117,8 @@ GAPS: tuple[Gap, ...] = (
     Gap(_VS, "http[].delegate", "refused", _DELEGATION),
     Gap(_VS, "http[].fault.delay.exponentialDelay", "refused", "was never built by Istio: write fixedDelay"),
     Gap(_VS, "http[].fault.abort.http2Error", "refused", "was never built by Istio: write httpStatus"),
-    Gap(_VS, "tls", "refused", "TLS routes are not supported yet: TLS is passed on as it is"),
-    Gap(_VS, "tcp", "refused", "TCP routes are not supported yet: TCP goes to every endpoint alike"),
+    Gap(_VS, "tls", "refused", _TLS_ROUTES, bool, "for the mesh", _of_mesh),
+    Gap(_VS, "tcp", "refused", _TCP_ROUTES, bool, "for the mesh", _of_mesh),
     Gap(_DR, "**.tunnel", "refused", "tunnels to a destination are not supported yet"),
     Gap(_DR, "**.proxyProtocol", "refused", "the PROXY protocol is not supported yet"),
     Gap(_DR, "**.loadBalancer.simple", "refused", _PASSTHROUGH, _is("PASSTHROUGH"), "PASSTHROUGH"),
@@ -189,7 +197,7 @@ def gaps(kind: str, spec: Message) -> Iterator[Fault]:
     """What `spec` sets that this version does not do, below `spec`."""
     for pattern, path, value in _set_fields(spec, "", ("spec",)):
         for gap in _rows(kind, pattern):
-            if gap.when(value):
+            if gap.when(value) and gap.within(spec):
                 yield Fault(path, gap.sentence, warning=gap.status == "warned")
 
 

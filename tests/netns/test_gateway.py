@@ -138,7 +138,8 @@ def web(port: int, label: str, address: str = "127.0.0.1") -> Any:
                 told = {name: text for name, _, text in (line.partition(": ") for line in lines[1:])}
                 if told.get("upgrade") == "websocket":
                     answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket"
-                    writer.write(f"{answer}\r\n\r\n".encode() + await reader.readline())
+                    writer.write(f"{answer}\r\n\r\n".encode())
+                    writer.write(await reader.readline())
                     continue
                 said = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-client-cert")
                 body = " ".join((label, *(told.get(name, "-") for name in said)))
@@ -411,6 +412,51 @@ async def test_a_port_that_is_taken_is_a_problem_until_it_is_free(edge: Edge) ->
     taken.close()
     await until(lambda: Client(8080).get("www.example.com"), "200 web")
     assert await problem() == ""
+
+
+async def test_tcp_goes_where_its_route_says(edge: Edge) -> None:
+    edge.gateway({"port": {"number": 3306, "name": "db", "protocol": "TCP"}, "hosts": ["*"]})
+    assert edge.problems == (
+        "Gateway/shop/front: port 3306: no VirtualService has a tcp route for it; the port is not served",
+    )
+    elsewhere = {"match": [{"port": 1}], "route": [{"destination": {"host": "api"}}]}
+    here = {"match": [{"port": 3306}], "route": [{"destination": {"host": "web", "port": {"number": 9000}}}]}
+    edge.route("db.example.com", "web", tcp=[elsewhere, here], http=[])
+    await until(lambda: Client(3306).greeting(), "tcp")
+    assert edge.problems == ()
+
+
+async def test_tls_passes_through_by_server_name(edge: Edge) -> None:
+    edge.credential("a", AUTHORITY.leaf("a.example.com", serial=21))
+    passed = {"number": 443, "name": "passed", "protocol": "TLS"}
+    edge.gateway(
+        {"port": passed, "hosts": ["*.example.com"], "tls": {"mode": "PASSTHROUGH"}},
+        https(443, "a.example.org", credentialName="a"),
+    )
+    route = [{"destination": {"host": "web", "port": {"number": 9443}}}]
+    names = ["own.example.com", "other.example.org"]
+    edge.apply(
+        "VirtualService",
+        "own",
+        {"hosts": names, "gateways": ["front"], "tls": [{"match": [{"sniHosts": names}], "route": route}]},
+    )
+    edge.route("a.example.org", "web")
+    await until(lambda: Client(443, "own.example.com").greeting(), "tls")
+    await until(lambda: Client(443, "a.example.org").get("a.example.org"), "200 web")
+    assert await Client(443, "a.example.org").serial_number() == 21
+    assert await Client(443, "own.example.com").serial_number() != 21
+    assert await Client(443, "other.example.org").greeting() == "broken"
+    assert await Client(443, "unknown.example.com").greeting() == "broken"
+
+
+async def test_tls_that_ends_at_the_gateway_carries_tcp(edge: Edge) -> None:
+    edge.credential("a", AUTHORITY.leaf("a.example.com"))
+    port = {"number": 9993, "name": "mail", "protocol": "TLS"}
+    edge.gateway({"port": port, "hosts": ["a.example.com"], "tls": {"mode": "SIMPLE", "credentialName": "a"}})
+    route = [{"destination": {"host": "web", "port": {"number": 9000}}}]
+    edge.route("a.example.com", "web", tcp=[{"route": route}], http=[])
+    await until(lambda: Client(9993, "a.example.com").greeting(), "tcp")
+    assert await Client(9993, "b.example.com").greeting() == "broken"
 
 
 async def test_the_mesh_leaves_by_the_egress_gateway(edge: Edge, settings: Settings, app: Box) -> None:

@@ -142,6 +142,41 @@ def test_what_cannot_stand_beside_an_earlier_server_is_said(
     assert len([name for name in result["listeners"] if name.startswith("0.0.0.0_")]) == 1
 
 
+def test_the_same_name_in_passed_and_ended_tls_leaves_the_port_working(tmp_path: Path) -> None:
+    passed = https(443, "*.com", name="passed", mode="PASSTHROUGH")
+    spec = {
+        "hosts": ["a.com", "*-x.com"],
+        "gateways": ["front"],
+        "tls": [
+            {
+                "match": [{"sniHosts": ["a.com", "*-x.com"]}],
+                "route": [{"destination": {"host": "web", "port": {"number": 9000}}}],
+            }
+        ],
+    }
+    result = made(
+        gateway("front", https(443, "a.com"), passed),
+        _document("VirtualService", "a", spec),
+        tmp_path=tmp_path,
+    )
+    assert len(result["listeners"]["0.0.0.0_443"]["filter_chains"]) == 1
+    assert "Gateway/shop/front: port 443: a.com is already served there" in result["problems"]
+    assert any("VirtualService/shop/a: *-x.com" in problem for problem in result["problems"])
+
+
+def test_tcp_is_shared_by_weights(tmp_path: Path) -> None:
+    server = {"port": {"number": 9000, "name": "tcp", "protocol": "TCP"}, "hosts": ["*"]}
+    parts = [
+        {"destination": {"host": "web", "port": {"number": port}}, "weight": weight}
+        for port, weight in ((9000, 90), (80, 10), (80, 0))
+    ]
+    spec = {"hosts": ["*"], "gateways": ["front"], "tcp": [{"route": parts}]}
+    result = made(gateway("front", server), _document("VirtualService", "a", spec), tmp_path=tmp_path)
+    [chain] = result["listeners"]["0.0.0.0_9000"]["filter_chains"]
+    clusters = chain["filters"][0]["typed_config"]["weighted_clusters"]["clusters"]
+    assert [(one["name"].split("|")[1], one["weight"]) for one in clusters] == [("9000", 90), ("80", 10)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
