@@ -65,6 +65,11 @@ class Paths(_Settings):
         return self.run / "netns"
 
     @property
+    def modules(self) -> Path:
+        """WebAssembly modules as the node proxy reads them; its user must get there."""
+        return self.run / "modules"
+
+    @property
     def database(self) -> Path:
         return self.state / "server" / "meshlite.db"
 

@@ -14,6 +14,7 @@ from meshlite.agent.capture import Capture
 from meshlite.agent.certs import Certificates
 from meshlite.agent.credentials import Credentials
 from meshlite.agent.metrics import Timings
+from meshlite.agent.modules import Modules
 from meshlite.agent.reconcile import Reconciler
 from meshlite.agent.status import Status
 from meshlite.agent.sweep import swept
@@ -69,12 +70,14 @@ class Agent:
         self.capture = Capture(settings)
         self.xds = XdsServer(settings.paths.xds_socket, settings.proxy_uid, self.timings.propagation.observe)
         self.proxy = proxy.Proxy(plan)
+        self.modules = Modules(settings.paths.modules)
         self.reconciler = Reconciler(
             settings,
             self.capture,
             self.xds,
             self.upstream,
             self.certificates,
+            self.modules,
             self.timings,
             self.credentials,
         )
@@ -104,6 +107,7 @@ class Agent:
                         self.upstream.run(),
                         self.certificates.run(),
                         self.credentials.run(self.xds.secrets),
+                        self.modules.run(),
                         self._hooked(),
                         memory.give_back_after_start(),
                     )

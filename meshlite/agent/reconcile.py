@@ -19,6 +19,7 @@ from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
 from meshlite.agent.certs import Certificates
 from meshlite.agent.credentials import Credentials
 from meshlite.agent.metrics import Timings
+from meshlite.agent.modules import Modules
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
@@ -70,6 +71,7 @@ class Reconciler:
         xds: XdsServer,
         upstream: Upstream,
         certificates: Certificates,
+        modules: Modules,
         timings: Timings,
         credentials: Credentials,
     ) -> None:
@@ -78,6 +80,7 @@ class Reconciler:
         self._credentials = credentials
         own = process.namespace(os.getpid())
         self._ipv6 = own is not None and own.ipv6
+        self._modules = modules
         self._translator = Translator()
         self._founds: tuple[Found, ...] | None = None
         self._early: set[str] = set()
@@ -132,6 +135,7 @@ class Reconciler:
             tasks.create_task(self._following_mesh())
             tasks.create_task(self._following_certificates())
             tasks.create_task(self._following_credentials())
+            tasks.create_task(self._following_modules())
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
@@ -157,6 +161,10 @@ class Reconciler:
         async for _ in self._credentials.held:
             self.changed()
 
+    async def _following_modules(self) -> None:
+        async for _ in self._modules.held:
+            self.changed()
+
     def _step(self, founds: tuple[Found, ...], since: float) -> None:
         """Decide and publish. A fault in translating leaves what is published."""
         members = overlay.members(founds, self._record)
@@ -169,6 +177,7 @@ class Reconciler:
             own = tuple(self._workload(found) for found in staying)
             snapshot = overlay.effective(self._upstream.snapshot.value, self._settings, own)
             view = overlay.view(self._settings, staying, self._capture.attached, self._ipv6)
+            view = replace(view, modules=self._modules.held.value)
             translation = self._translator.translate(snapshot, view)
         except Exception as error:
             log.exception("translating failed; what was published stays")
@@ -183,6 +192,7 @@ class Reconciler:
         self._certificates.want(
             frozenset(str(w.identity(trust_domain)) for w in (found.workload for found in members))
         )
+        self._modules.want(translation.modules)
         self._published.set()
 
     def _forget(self, known: set[str]) -> None:

@@ -55,6 +55,10 @@ def _any(value: object) -> bool:
     return True
 
 
+def _image(url: str) -> bool:
+    return "://" not in url or url.startswith("oci://")
+
+
 def _not(*values: str) -> Callable[[object], bool]:
     return lambda value: value not in values
 
@@ -75,6 +79,9 @@ _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutive
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
+_TARGETS = "targets of the Gateway API are not supported yet: select by labels"
+_OCI = "OCI images are not fetched: put the module on a web server (http, https) or on every node (file)"
+_SECRET = "is for OCI images, which are not fetched"
 _BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
 _WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
 _TLS_ROUTES = "TLS routes within the mesh are not supported yet: TLS is passed on as it is"
@@ -153,21 +160,28 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
     Gap(_SC, "egress[].bind", "refused", _BIND),
     Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
-    Gap(_EF, "targetRefs", "refused", "targets of the Gateway API are not supported yet: select by labels"),
+    Gap(_EF, "targetRefs", "refused", _TARGETS),
     Gap(_EF, "configPatches[].applyTo", "refused", _BOOTSTRAP, _is("BOOTSTRAP"), "BOOTSTRAP"),
     Gap(_EF, "configPatches[].match.context", "refused", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),
-    Gap(_EF, "configPatches[].match.waypoint", "refused", _WAYPOINT, _any),
+    Gap(_EF, "configPatches[].match.waypoint", "refused", _WAYPOINT),
     Gap(_EF, "configPatches[].match.listener.portName", "warned", "was never built by Istio: no port has it"),
     Gap(_EF, "configPatches[].match.listener.filterChain.transportSocket", "warned", _SOCKET),
     Gap(_EF, "configPatches[].patch.filterClass", "warned", _CLASS, _not("UNSPECIFIED"), "all"),
     Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
-    Gap(_WP, "url", "refused", "extensions are not in effect yet", _any),
-    Gap(_TE, "wasm", "refused", "extensions are not in effect yet", _any),
     Gap(_GW, "servers[].bind", "refused", _SOCKET, _begins("unix:"), "unix sockets"),
     Gap(_GW, "servers[].defaultEndpoint", "refused", "was never built by Istio: write a VirtualService"),
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
     Gap(_GW, "servers[].tls.mode", "refused", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
     Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
+    Gap(_WP, "url", "refused", _OCI, _image, "OCI images"),
+    Gap(_WP, "targetRef", "refused", _TARGETS),
+    Gap(_WP, "targetRefs", "refused", _TARGETS),
+    Gap(_WP, "imagePullSecret", "warned", _SECRET),
+    Gap(_WP, "verificationKey", "warned", "was never built by Istio: write sha256"),
+    Gap(_TE, "wasm.url", "refused", _OCI, _image, "OCI images"),
+    Gap(_TE, "targetRefs", "refused", _TARGETS),
+    Gap(_TE, "wasm.imagePullSecret", "warned", _SECRET),
+    Gap(_TE, "wasm.verificationKey", "warned", "was never built by Istio: write sha256"),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
     Gap(_API_GW, "infrastructure", "warned", "has no effect: nothing is deployed for a Gateway"),
     Gap(_API_GW, "defaultScope", "refused", _EXPERIMENT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 
@@ -23,6 +24,26 @@ class Attachment:
     ipv6: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A WebAssembly module that a filter needs. `sha256` in hex, empty for any.
+
+    `fresh`: what makes it worth looking for it again, although one from this URL is kept.
+    """
+
+    url: str
+    sha256: str = ""
+    fresh: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleState:
+    """Where the node has a module, or why it has none."""
+
+    path: str = ""
+    error: str = ""
+
+
 @dataclass(frozen=True)
 class NodeView:
     """The node's own side of a translation. Ports and mark repeat the settings; `dns` stays with Docker."""
@@ -36,6 +57,8 @@ class NodeView:
     locality: str = ""
     host_workloads: dict[str, str] = field(default_factory=dict)
     """Workloads of the host's own namespace: id -> address to dial (loopback)."""
+    modules: Mapping[Module, ModuleState] = field(default_factory=dict)
+    """Those that were looked for; one that is not here yet is not there."""
     ipv6: bool = False
     """The host itself has IPv6, so a gateway can be opened on `::`."""
 

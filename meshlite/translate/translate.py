@@ -38,7 +38,7 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
         one.entrance.name: tuple(key for name in one.resources for key in made.get(name) or (name,))
         for one in decided.gateways
     }
-    return Translation(resources, tuple(problems.values()), strict, gateways), memo.now
+    return Translation(resources, tuple(problems.values()), strict, gateways, decided.modules), memo.now
 
 
 class Translator:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meshlite.model.mesh import Problem
+from meshlite.translate.node import Module
 from meshlite.translate.plan.authentication import StrictPolicy
 
 
@@ -29,9 +30,11 @@ class Translation:
     `resources`: type URL -> resource name -> bytes; every type translate makes is there, also when empty.
     `gateways`: names of listeners that Gateways ask for -> keys of these.
     `strict`: attachment key -> which ports refuse strangers; one entry for each attachment.
+    `modules`: what the node must have for filters.
     """
 
     resources: Mapping[str, Mapping[str, Encoded]]
     problems: tuple[Problem, ...] = ()
     strict: Mapping[str, StrictPolicy] = field(default_factory=dict)
     gateways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modules: tuple[Module, ...] = ()

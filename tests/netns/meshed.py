@@ -18,7 +18,7 @@ from meshlite.model import external
 from meshlite.model.mesh import HostAddress, Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
 from meshlite.translate.envoy import schema
-from meshlite.translate.node import Attachment, NodeView
+from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
 from meshlite.translate.translate import translate
 from tests.netns.world import Box, dial, new_socket, serving
 from tests.translate import cases
@@ -45,6 +45,8 @@ class Proxy:
     items: tuple[Attached, Attached]
     workloads: list[Workload]
     resources: list[Resource] = field(default_factory=list)
+    modules: dict[Module, ModuleState] = field(default_factory=dict)
+    wanted: tuple[Module, ...] = ()
     version: int = 0
     hosts_file: Path | None = None
     """What Envoy finds in place of the machine's /etc/hosts."""
@@ -53,7 +55,9 @@ class Proxy:
         """Translate the current state and swap the files in."""
         found = {one.name: one for one in self.workloads}
         views = (attachment(item, found[name]) for item, name in zip(self.items, VIRTUAL, strict=True))
-        shown = cases.shown(translate(self.state, NodeView("node-1", tuple(views))))
+        translation = translate(self.state, NodeView("node-1", tuple(views), modules=self.modules))
+        self.wanted = translation.modules
+        shown = cases.shown(translation)
         assert shown["problems"] == []
         self.version += 1
         for name, table in shown["routes"].items():

@@ -13,6 +13,7 @@ from meshlite.translate.plan.extension import Extension, Lua, Missing, Wasm
 
 _HTTP = "envoy.extensions.filters.http"
 _NETWORK = "envoy.extensions.filters.network"
+_FAILURE = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
 _RUNTIME = "envoy.wasm.runtime.v8"
 
 
@@ -59,7 +60,7 @@ def _plugin(name: str, wasm: Wasm) -> dict[str, Any]:
     return {
         "name": name,
         "root_id": wasm.root_id,
-        "failure_policy": wasm.fail,
+        "failure_policy": _FAILURE[wasm.fail],
         "vm_config": vm,
         **only(configuration=configuration if wasm.configuration else None),
     }

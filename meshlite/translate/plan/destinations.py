@@ -10,6 +10,7 @@ from meshlite.translate.memo import Memo
 from meshlite.translate.plan.caller import Caller, matches
 from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
 from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
+from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.patch import CLUSTERS, ROUTES, Patch, about, of
 from meshlite.translate.plan.policy import policy
 from meshlite.translate.plan.resources import Report
@@ -24,7 +25,7 @@ class Destinations:
     `services`: those it sees; `known`: all that it may call, since a route may lead to one that it does not
     see. `apart`: the services for which it follows another rule than callers of the service's own namespace
     do, and those of which it means another one of the same host than most do.
-    Clusters are shared with those, except for these services. `patches`: all for what goes out.
+    Clusters are shared with those, except for these services. `patches`, `extensions`: of what goes out.
     """
 
     services: Catalog
@@ -34,6 +35,7 @@ class Destinations:
     known: Catalog
     scope: Scope
     patches: tuple[Patch, ...] = ()
+    extensions: tuple[Extension, ...] = ()
 
     @property
     def of_routes(self) -> tuple[Patch, ...]:
@@ -83,6 +85,7 @@ def destinations(
     caller: Caller,
     scope: Scope,
     patches: tuple[Patch, ...],
+    extensions: tuple[Extension, ...],
 ) -> Destinations:
     known = services.seen(caller.namespace)
     followed = {fqdn: rules.of(fqdn, service.namespace, caller) for fqdn, service in known.services.items()}
@@ -92,7 +95,7 @@ def destinations(
         for fqdn, rule in followed.items()
         if rule != usual[fqdn] or known.services[fqdn] is not services.services[fqdn] or about(patched, fqdn)
     )
-    return Destinations(scoped(known, scope), caller, followed, apart, known, scope, patches)
+    return Destinations(scoped(known, scope), caller, followed, apart, known, scope, patches, extensions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meshlite.translate.node import Module
 from meshlite.translate.plan.cluster import Cluster, EndpointSet, InboundCluster
 from meshlite.translate.plan.gateway_listener import GatewayListener
 from meshlite.translate.plan.listener import Listener
@@ -23,4 +24,5 @@ class NodePlan:
     inbound: tuple[InboundCluster, ...] = ()
     added_clusters: tuple[Added, ...] = ()
     added_listeners: tuple[AddedListener, ...] = ()
+    modules: tuple[Module, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()

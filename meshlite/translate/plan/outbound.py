@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshlite.translate.plan.catalog import Callee, Catalog, ServicePort
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.destinations import Destinations
+from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.listener import Chooser, Chosen, HttpChain, PortChoice, TcpChain
 from meshlite.translate.plan.route import Text
 
@@ -34,16 +35,25 @@ def outbound(view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> 
     """`table_ports`: ports that have a route table. On others nothing is HTTP."""
     services = view.services
     ports = sorted({*services.by_port, *table_ports})
+    network = tuple(one for one in view.extensions if one.network and not one.ports)
     unknown = _UNKNOWN.get(view.unknown) or TcpChain("egress", view.unknown)
+    unknown = replace(unknown, extensions=network) if unknown != _FENCE else unknown
     choices = tuple(
         _port(port, services.on_port(port), view, port in table_ports, unknown.name) for port in ports
     )
     return Outbound(
-        tuple(HttpChain(f"http/{port}", view.caller.table(port)) for port in table_ports),
+        tuple(
+            HttpChain(f"http/{port}", view.caller.table(port), extensions=_on(view, port))
+            for port in table_ports
+        ),
         tuple(dict.fromkeys((*_tcp_chains(services, view), unknown, _FENCE))),
         Chooser(choices, unknown.name, fenced=fenced, fence=_FENCE.name),
         silent_ports(services),
     )
+
+
+def _on(view: Destinations, port: int) -> tuple[Extension, ...]:
+    return tuple(one for one in view.extensions if one.on(port))
 
 
 def silent_ports(services: Catalog) -> tuple[int, ...]:
@@ -154,6 +164,7 @@ def _tcp_chains(services: Catalog, view: Destinations) -> Iterator[TcpChain]:
                     policy.pool.tcp_idle,
                     hash_address=key is not None and key.kind == "address",
                     named_port=port.number if service.discovery == "dynamic" else 0,
+                    extensions=tuple(one for one in _on(view, port.number) if one.network),
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from meshlite.model.extensions import TrafficExtension, WasmPlugin
 from meshlite.model.mesh import Snapshot
 from meshlite.model.networking import (
     DestinationRule,
@@ -18,7 +19,7 @@ from meshlite.model.networking import (
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
-from meshlite.translate.node import Attachment, NodeView
+from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
 from meshlite.translate.plan import inbound
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
@@ -32,6 +33,7 @@ from meshlite.translate.plan.destinations import (
     uses,
     usual,
 )
+from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.external import with_declared
 from meshlite.translate.plan.gateway import Opened, opened, with_gateways
 from meshlite.translate.plan.gateway_routes import Edge, edge
@@ -44,6 +46,7 @@ from meshlite.translate.plan.patch import (
     LISTENERS,
     Added,
     AddedListener,
+    Has,
     added,
     inward,
     mentioned,
@@ -52,6 +55,8 @@ from meshlite.translate.plan.patch import (
     selected,
 )
 from meshlite.translate.plan.patch import selectors as patching
+from meshlite.translate.plan.plugins import Group, Mode, Plugin, chosen, plugins, report_missing, wanted
+from meshlite.translate.plan.plugins import selectors as plugging
 from meshlite.translate.plan.resources import Applied, Read, Report, of_kind, read, tell
 from meshlite.translate.plan.route import RouteTable, Text, within
 from meshlite.translate.plan.routing import Selected, select
@@ -110,6 +115,7 @@ def plan(
         tuple(door.cluster for door in doors),
         _added_clusters(views, residents, mesh.services),
         _added_listeners(seen, residents),
+        _modules(mesh, views, residents, report),
         tuple(listener for edge in edges for listener in edge.listeners),
     )
     return decided, strict
@@ -127,10 +133,15 @@ class _Mesh:
     sidecars: tuple[Applied[Sidecar], ...]
     unknown: str
     filters: tuple[Applied[EnvoyFilter], ...]
+    plugins: tuple[Plugin, ...]
+    modules: Mapping[Module, ModuleState]
     selectors: tuple[Selector, ...]
 
     def scope(self, caller: Caller) -> Scope:
         return scope(self.sidecars, self.unknown, caller)
+
+    def extensions(self, namespace: str, has: Has, mode: Mode) -> tuple[Extension, ...]:
+        return chosen(self.plugins, namespace, has, mode, self.modules)
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,9 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     virtual_services = of_kind(resources, VirtualService)
     sidecars = of_kind(resources, Sidecar)
     filters = ordered(of_kind(resources, EnvoyFilter))
+    plugged = memo.of(
+        "plugins", plugins, of_kind(resources, WasmPlugin), of_kind(resources, TrafficExtension)
+    )
     report_unused(destination_rules, services, report)
     tell(report_overlaid(sidecars), report)
     return _Mesh(
@@ -175,7 +189,9 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
         sidecars,
         snapshot.outbound_traffic_policy,
         filters,
-        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars, filters),
+        plugged,
+        node.modules,
+        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged),
     )
 
 
@@ -184,12 +200,13 @@ def _selectors(
     virtual_services: tuple[Applied[VirtualService], ...],
     sidecars: tuple[Applied[Sidecar], ...],
     filters: tuple[Applied[EnvoyFilter], ...],
+    plugins: tuple[Plugin, ...],
 ) -> tuple[Selector, ...]:
     """All labels that a resource tells callers apart by."""
     selectors = {rule.wanted for rule in rules.every() if rule.wanted}
     blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
-    selectors |= {selector(labels) for labels in (*scoping(sidecars), *patching(filters))}
+    selectors |= {selector(labels) for labels in (*scoping(sidecars), *patching(filters), *plugging(plugins))}
     return tuple(sorted(selectors))
 
 
@@ -210,7 +227,8 @@ def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) 
 
 def _view(memo: Memo, mesh: _Mesh, usual: Mapping[str, Rule | None], caller: Caller) -> Destinations:
     patches = selected(mesh.filters, caller.namespace, caller.has, "SIDECAR_OUTBOUND", {})
-    inputs = (mesh.services, mesh.rules, usual, caller, mesh.scope(caller), patches)
+    extensions = mesh.extensions(caller.namespace, caller.has, "CLIENT")
+    inputs = (mesh.services, mesh.rules, usual, caller, mesh.scope(caller), patches, extensions)
     return memo.of(("view", caller), destinations, *inputs)
 
 
@@ -226,19 +244,33 @@ def _gates(
     callers = {one.gate.caller(mesh.selectors) for one in found}
     return {
         caller: known.get(caller)
-        or memo.of(("view", caller), destinations, mesh.services, mesh.rules, usual, caller, Scope(), ())
+        or memo.of(("view", caller), destinations, mesh.services, mesh.rules, usual, caller, Scope(), (), ())
         for caller in sorted(callers, key=lambda caller: caller.name)
     }
 
 
 def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
-    known = labels(workload)
-
-    def has(wanted: Mapping[str, str]) -> bool:
-        return matches(wanted.items(), known)
-
+    has = _has(workload)
     patches = selected(mesh.filters, workload.namespace, has, "SIDECAR_INBOUND", {})
-    return ServerSide(inward(patches, workload.service_fqdn))
+    return ServerSide(
+        inward(patches, workload.service_fqdn), mesh.extensions(workload.namespace, has, "SERVER")
+    )
+
+
+def _has(workload: Workload) -> Has:
+    known = labels(workload)
+    return lambda wanted: matches(wanted.items(), known)
+
+
+def _modules(
+    mesh: _Mesh, views: tuple[Destinations, ...], residents: tuple[_Resident, ...], report: Report
+) -> tuple[Module, ...]:
+    """What the extensions of this node need."""
+    callers: list[Group] = [(view.caller.namespace, view.caller.has, "CLIENT") for view in views]
+    called: list[Group] = [(one.owner.namespace, _has(one.owner), "SERVER") for one in residents]
+    modules = wanted(mesh.plugins, (*callers, *called))
+    tell(report_missing(mesh.plugins, modules, mesh.modules), report)
+    return modules
 
 
 def _chained(residents: tuple[_Resident, ...], mesh: _Mesh) -> frozenset[str]:

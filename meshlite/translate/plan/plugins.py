@@ -1,0 +1,178 @@
+"""Decides which filters users bring into which chains, and in which order: WasmPlugin and TrafficExtension.
+
+Source: https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from meshlite.model.extensions import TrafficExtension, TrafficSelector, WasmConfig, WasmPlugin
+from meshlite.model.names import ROOT_NAMESPACE
+from meshlite.translate.node import Module, ModuleState
+from meshlite.translate.plan.extension import Extension, Lua, Missing, Wasm
+from meshlite.translate.plan.patch import Has
+from meshlite.translate.plan.resources import Applied, Told
+
+Mode = Literal["CLIENT", "SERVER"]
+
+PHASES = ("AUTHN", "AUTHZ", "STATS")
+"""Their order; without a phase, a filter comes after all of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """Either kind of resource. `match`: any of them; `order`: lower comes first."""
+
+    key: str
+    name: str
+    namespace: str
+    wanted: tuple[tuple[str, str], ...]
+    order: tuple[int, int]
+    match: tuple[TrafficSelector, ...]
+    code: WasmConfig | Lua
+    generation: int
+
+    @property
+    def module(self) -> Module | None:
+        """What the node must have for it."""
+        if isinstance(self.code, Lua):
+            return None
+        always = self.code.image_pull_policy == "Always"
+        return Module(self.code.url, self.code.sha256, f"{self.key}@{self.generation}" if always else "")
+
+    def ports(self, mode: Mode) -> tuple[int, ...] | None:
+        """The ports on which it acts, none for all; None where it does not."""
+        if not self.match:
+            return ()
+        fitting = [one for one in self.match if one.mode in ("UNDEFINED", "CLIENT_AND_SERVER", mode)]
+        if not fitting:
+            return None
+        if any(not one.ports for one in fitting):
+            return ()
+        return tuple(sorted({port.number for one in fitting for port in one.ports}))
+
+
+def plugins(
+    wasm: tuple[Applied[WasmPlugin], ...], extensions: tuple[Applied[TrafficExtension], ...]
+) -> tuple[Plugin, ...]:
+    """All of them by phase, then higher priorities first, then in order of application."""
+    found = [(one.resource.sequence, _of_wasm(one)) for one in wasm]
+    found += [(one.resource.sequence, _of_extension(one)) for one in extensions]
+    found.sort(key=lambda pair: (pair[1].order, pair[0], pair[1].key))
+    return tuple(plugin for _, plugin in found)
+
+
+def chosen(
+    plugins: tuple[Plugin, ...],
+    namespace: str,
+    has: Has,
+    mode: Mode,
+    modules: Mapping[Module, ModuleState],
+) -> tuple[Extension, ...]:
+    """The filters for workloads of `namespace`, in order. The root namespace's are for all namespaces."""
+    return tuple(_extensions(plugins, namespace, has, mode, modules))
+
+
+Group = tuple[str, Has, Mode]
+"""Workloads on one side of their calls: their namespace, and which labels they have."""
+
+
+def wanted(plugins: tuple[Plugin, ...], groups: tuple[Group, ...]) -> tuple[Module, ...]:
+    """What these workloads' filters need, also where traffic may go on without it."""
+    modules = (plugin.module for plugin in plugins if any(_selects(plugin, *group) for group in groups))
+    return tuple(dict.fromkeys(module for module in modules if module is not None))
+
+
+def report_missing(
+    plugins: tuple[Plugin, ...], used: tuple[Module, ...], modules: Mapping[Module, ModuleState]
+) -> Told:
+    """Which modules this node could not get, and what that means."""
+    told = []
+    for plugin in plugins:
+        state = modules.get(plugin.module) if plugin.module in used and plugin.module else None
+        if state is not None and state.error and isinstance(plugin.code, WasmConfig):
+            opened = plugin.code.fail_strategy == "FAIL_OPEN"
+            effect = "traffic goes on without it" if opened else "what it is for is refused"
+            told.append((plugin.key, f"{plugin.code.url}: {state.error}: {effect}"))
+    return tuple(told)
+
+
+def selectors(plugins: tuple[Plugin, ...]) -> Iterator[Mapping[str, str]]:
+    """Labels that tell callers apart: those of filters on the calling side."""
+    return (dict(one.wanted) for one in plugins if one.wanted and one.ports("CLIENT") is not None)
+
+
+def _extensions(
+    plugins: tuple[Plugin, ...],
+    namespace: str,
+    has: Has,
+    mode: Mode,
+    modules: Mapping[Module, ModuleState],
+) -> Iterator[Extension]:
+    for plugin in plugins:
+        if not _selects(plugin, namespace, has, mode) or (code := _code(plugin, modules)) is None:
+            continue
+        network = isinstance(plugin.code, WasmConfig) and plugin.code.type == "NETWORK"
+        yield Extension(plugin.key.lower().replace("/", "."), code, network, plugin.ports(mode) or ())
+
+
+def _selects(plugin: Plugin, namespace: str, has: Has, mode: Mode) -> bool:
+    here = plugin.namespace in (namespace, ROOT_NAMESPACE)
+    return here and plugin.ports(mode) is not None and has(dict(plugin.wanted))
+
+
+def _code(plugin: Plugin, modules: Mapping[Module, ModuleState]) -> Lua | Wasm | Missing | None:
+    """None: traffic goes on without it."""
+    code = plugin.code
+    if isinstance(code, Lua):
+        return code
+    state = modules.get(plugin.module) if plugin.module is not None else None
+    if state is None or not state.path:
+        return None if code.fail_strategy == "FAIL_OPEN" else Missing()
+    env = code.vm_config.env if code.vm_config is not None else ()
+    return Wasm(
+        state.path,
+        code.plugin_name or "",
+        json.dumps(code.plugin_config, sort_keys=True) if code.plugin_config else "",
+        code.fail_strategy,
+        tuple((one.name, one.value) for one in env if one.value_from == "INLINE"),
+        tuple(one.name for one in env if one.value_from == "HOST"),
+    )
+
+
+def _of_wasm(one: Applied[WasmPlugin]) -> Plugin:
+    spec = one.spec
+    labels = spec.selector.match_labels if spec.selector is not None else {}
+    return _plugin(one, labels, spec.phase, spec.priority, spec.match, spec)
+
+
+def _of_extension(one: Applied[TrafficExtension]) -> Plugin:
+    spec = one.spec
+    labels = spec.selector.match_labels if spec.selector is not None else {}
+    code = spec.wasm if spec.wasm is not None else Lua(spec.lua.inline_code if spec.lua is not None else "")
+    return _plugin(one, labels, spec.phase, spec.priority, spec.match, code)
+
+
+def _plugin(
+    one: Applied[WasmPlugin] | Applied[TrafficExtension],
+    labels: Mapping[str, str],
+    phase: str,
+    priority: int | None,
+    match: tuple[TrafficSelector, ...],
+    code: WasmConfig | Lua,
+) -> Plugin:
+    place = PHASES.index(phase) if phase in PHASES else len(PHASES)
+    return Plugin(
+        one.key,
+        one.resource.name,
+        one.namespace,
+        tuple(sorted(labels.items())),
+        (place, -(priority or 0)),
+        match,
+        code,
+        one.resource.generation,
+    )
