@@ -66,6 +66,7 @@ async def test_headers_are_added_on_both_sides(proxy: Proxy, app: Box, neighbour
     ]
     proxy.push()
     await until(lambda: header(app, VIRTUAL["neighbour"], "x-called"), "yes")
+    await until(lambda: header(app, VIRTUAL["neighbour"], "x-calling"), "yes")
     for address in (VIRTUAL["neighbour"], neighbour.v4):
         status, headers, body = await ask(app, address, 8000, "neighbour")
         assert (status, headers.get("x-called"), headers.get("x-calling")) == (200, "yes", "yes")
