@@ -55,6 +55,10 @@ def _any(value: object) -> bool:
     return True
 
 
+def _of_gateways(labels: Mapping[str, str]) -> bool:
+    return labels.get("istio") in ("ingressgateway", "egressgateway")
+
+
 def _image(url: str) -> bool:
     return "://" not in url or url.startswith("oci://")
 
@@ -79,6 +83,7 @@ _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutive
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
+_AT_GATEWAYS = "gateways cannot be patched or extended yet: this would have no effect there"
 _TARGETS = "targets of the Gateway API are not supported yet: select by labels"
 _OCI = "OCI images are not fetched: put the module on a web server (http, https) or on every node (file)"
 _SECRET = "is for OCI images, which are not fetched"
@@ -173,6 +178,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
     Gap(_GW, "servers[].tls.mode", "refused", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
     Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
+    Gap(_EF, "configPatches[].match.context", "refused", _AT_GATEWAYS, _is("GATEWAY"), "GATEWAY"),
+    Gap(_EF, "workloadSelector.labels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
+    Gap(_WP, "selector.matchLabels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
+    Gap(_TE, "selector.matchLabels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
     Gap(_WP, "url", "refused", _OCI, _image, "OCI images"),
     Gap(_WP, "targetRef", "refused", _TARGETS),
     Gap(_WP, "targetRefs", "refused", _TARGETS),
