@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from meshlite.model.faults import Fault
 from meshlite.model.located import Path
 from meshlite.model.message import Message
-from meshlite.model.networking.virtual_service import VirtualService
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Gap:
     """A field that this version lacks. `path`: as in `fields_of`; `**.`: at any depth.
 
     `refused`: doing without would send traffic elsewhere or protect it less. `warned`: the rest works.
-    `when`: for which values; by default for every one that is not empty. `within`: in which specs; all.
+    `when`: for which values; by default for every one that is not empty.
     """
 
     kind: str
@@ -32,11 +31,6 @@ class Gap:
     sentence: str
     when: Callable[[Any], bool] = bool
     values: str = ""
-    within: Callable[[Any], bool] = lambda spec: True
-
-
-def _of_mesh(spec: VirtualService) -> bool:
-    return not spec.gateways or "mesh" in spec.gateways
 
 
 def _absent(value: object) -> bool:
@@ -75,10 +69,7 @@ def _service_parents(references: tuple[Any, ...]) -> bool:
     return any(reference.kind in ("Service", "ServiceEntry") for reference in references)
 
 
-_DELEGATION = "delegation between VirtualServices is not supported yet: write the routes into one of them"
 _CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
-_LOCALITY = "localities are not supported yet: endpoints are chosen wherever they are"
-_PASSTHROUGH = "PASSTHROUGH is not supported yet: choose how endpoints are picked"
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
@@ -89,8 +80,6 @@ _OCI = "OCI images are not fetched: put the module on a web server (http, https)
 _SECRET = "is for OCI images, which are not fetched"
 _BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
 _WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
-_TLS_ROUTES = "TLS routes within the mesh are not supported yet: TLS is passed on as it is"
-_TCP_ROUTES = "TCP routes within the mesh are not supported yet: TCP goes to every endpoint alike"
 _SOCKET = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
@@ -125,21 +114,15 @@ _TE = "TrafficExtension"
 _API_GW = "Gateway.gateway.networking.k8s.io"
 
 GAPS: tuple[Gap, ...] = (
-    Gap(_VS, "hosts", "refused", _DELEGATION, _absent, "empty"),
-    Gap(_VS, "http[].delegate", "refused", _DELEGATION),
     Gap(_VS, "http[].fault.delay.exponentialDelay", "refused", "was never built by Istio: write fixedDelay"),
     Gap(_VS, "http[].fault.abort.http2Error", "refused", "was never built by Istio: write httpStatus"),
-    Gap(_VS, "tls", "refused", _TLS_ROUTES, bool, "for the mesh", _of_mesh),
-    Gap(_VS, "tcp", "refused", _TCP_ROUTES, bool, "for the mesh", _of_mesh),
-    Gap(_DR, "**.tunnel", "refused", "tunnels to a destination are not supported yet"),
-    Gap(_DR, "**.proxyProtocol", "refused", "the PROXY protocol is not supported yet"),
-    Gap(_DR, "**.loadBalancer.simple", "refused", _PASSTHROUGH, _is("PASSTHROUGH"), "PASSTHROUGH"),
-    Gap(_DR, "**.loadBalancer.backendUtilization", "refused", "load reports are not supported yet"),
-    Gap(_DR, "**.localityLbSetting.distribute", "refused", _LOCALITY),
-    Gap(_DR, "**.localityLbSetting.failover", "refused", _LOCALITY),
-    Gap(_DR, "**.localityLbSetting.failoverPriority", "refused", _LOCALITY),
-    Gap(_DR, "**.localityLbSetting.enabled", "warned", _LOCALITY),
-    Gap(_DR, "**.zoneAwareLbSetting", "refused", _LOCALITY),
+    Gap(_VS, "tcp[].match[].sourceSubnet", "warned", "has no effect in Istio: write sourceLabels"),
+    Gap(
+        _DR,
+        "**.loadBalancer.backendUtilization",
+        "refused",
+        "endpoints' load reports are not read: choose how endpoints are picked",
+    ),
     Gap(_DR, "**.outlierDetection.consecutiveErrors", "warned", _OLD_ERRORS),
     Gap(_DR, "**.tls.mode", "refused", _CLIENT_TLS, _is("SIMPLE", "MUTUAL"), "SIMPLE, MUTUAL"),
     Gap(_DR, "**.tls.mode", "warned", "the mesh's own hops stay authenticated", _is("DISABLE"), "DISABLE"),
@@ -220,7 +203,7 @@ def gaps(kind: str, spec: Message) -> Iterator[Fault]:
     """What `spec` sets that this version does not do, below `spec`."""
     for pattern, path, value in _set_fields(spec, "", ("spec",)):
         for gap in _rows(kind, pattern):
-            if gap.when(value) and gap.within(spec):
+            if gap.when(value):
                 yield Fault(path, gap.sentence, warning=gap.status == "warned")
 
 

@@ -43,6 +43,7 @@ from meshlite.model.networking.load_balancer import (
     LoadBalancerSettings,
     LocalityLoadBalancerSetting,
     WarmupConfiguration,
+    ZoneAwareLoadBalancerSetting,
 )
 from meshlite.model.networking.match import (
     HTTPMatchRequest,
@@ -126,4 +127,5 @@ __all__ = [
     "WarmupConfiguration",
     "WorkloadEntry",
     "WorkloadGroup",
+    "ZoneAwareLoadBalancerSetting",
 ]

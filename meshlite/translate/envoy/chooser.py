@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshlite.translate.envoy import schema
-from meshlite.translate.plan.listener import Chooser, Chosen, PortChoice
+from meshlite.translate.plan.listener import ByName, Chooser, Chosen, Named, PortChoice
 from meshlite.translate.plan.route import Text
 
 _MATCHER = "xds.type.matcher.v3.Matcher"
@@ -53,7 +53,7 @@ def _addresses(found: Any, chosen: Chosen) -> Any:
         return found
     addresses = _tree(found, "DestinationIPInput")
     for address, chain in chosen:
-        _act(addresses[address], chain)
+        _choose(addresses[address], chain)
     return found.matcher.on_no_match
 
 
@@ -66,7 +66,7 @@ def _ranges(found: Any, chosen: Chosen) -> Any:
         address, _, length = subnet.partition("/")
         matcher = ranges.range_matchers.add()
         matcher.ranges.add(address_prefix=address).prefix_len.value = int(length)
-        _act(matcher.on_match, chain)
+        _choose(matcher.on_match, chain)
     tree = found.matcher.matcher_tree
     _input(tree, "DestinationIPInput")
     tree.custom_match.name = "envoy.matching.custom_matchers.ip_range_matcher"
@@ -75,7 +75,7 @@ def _ranges(found: Any, chosen: Chosen) -> Any:
     return found.matcher.on_no_match
 
 
-def _names(found: Any, chosen: Chosen) -> Any:
+def _names(found: Any, chosen: Named) -> Any:
     """By server name, in the order given. Envoy has put what the client sent into lower case."""
     whole = tuple((name, chain) for name, chain in chosen if not name.startswith("*"))
     if whole:
@@ -85,10 +85,31 @@ def _names(found: Any, chosen: Chosen) -> Any:
         found = found.matcher.on_no_match
     for name, chain in chosen[len(whole) :]:
         matcher = found.matcher.matcher_list.matchers.add()
-        _input(matcher.predicate.single_predicate, "ServerNameInput")
-        matcher.predicate.single_predicate.value_match.suffix = name.removeprefix("*")
+        _asked(matcher.predicate.single_predicate, name)
         _act(matcher.on_match, chain)
     return found.matcher.on_no_match if len(chosen) > len(whole) else found
+
+
+def _choose(found: Any, chosen: str | ByName) -> None:
+    """The first name that fits; Envoy has put what the client sent into lower case."""
+    if isinstance(chosen, str):
+        _act(found, chosen)
+        return
+    for name, chain in chosen.names:
+        matcher = found.matcher.matcher_list.matchers.add()
+        _asked(matcher.predicate.single_predicate, name)
+        _act(matcher.on_match, chain)
+    _act(found.matcher.on_no_match, chosen.otherwise)
+
+
+def _asked(predicate: Any, name: str) -> None:
+    """A TLS client asks for a name; `*`: for any or none, `*.x`: for one below x."""
+    if name == "*":
+        _input(predicate, "TransportProtocolInput")
+        predicate.value_match.exact = "tls"
+        return
+    _input(predicate, "ServerNameInput")
+    setattr(predicate.value_match, "suffix" if name.startswith("*") else "exact", name.lstrip("*"))
 
 
 def _fence(found: Any, fenced: Text, fence: str) -> Any:

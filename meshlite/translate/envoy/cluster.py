@@ -5,10 +5,12 @@ Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/clu
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from meshlite.translate.envoy import dns
 from meshlite.translate.envoy.schema import typed
+from meshlite.translate.envoy.transport_socket import transport_socket, upstream_options
 from meshlite.translate.envoy.values import ADS, duration, only
 from meshlite.translate.plan.cluster import (
     BLACK_HOLE,
@@ -23,6 +25,7 @@ from meshlite.translate.plan.cluster import (
     Keepalive,
     LoadBalancer,
     Outliers,
+    Place,
     Policy,
     Pool,
     Warmup,
@@ -84,11 +87,13 @@ def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
     return {
         "connect_timeout": duration(policy.pool.connect_timeout),
         "upstream_bind_config": {"socket_options": marked(mark)},
-        "common_lb_config": {"healthy_panic_threshold": {"value": panic}},
+        "common_lb_config": {"healthy_panic_threshold": {"value": panic}}
+        | ({"locality_weighted_lb_config": {}} if policy.balancer.weighted else {}),
         "circuit_breakers": {"thresholds": [_thresholds(policy.pool)]},
         **_balancer(policy.balancer),
         **only(
             outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
+            transport_socket=transport_socket(policy, http == "http2"),
             upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
             typed_extension_protocol_options=_protocol_options(http, policy),
         ),
@@ -139,9 +144,20 @@ def _discovery(cluster: Cluster) -> dict[str, Any]:
 
 
 def endpoints(set: EndpointSet) -> dict[str, Any]:
-    lb_endpoints = [_endpoint(endpoint) for endpoint in set.endpoints]
-    groups = [{"lb_endpoints": lb_endpoints}] if lb_endpoints else None
+    """One group for each priority and place."""
+    shares = dict(set.shares)
+    groups = [
+        {
+            "lb_endpoints": [_endpoint(endpoint) for endpoint in group],
+            **only(priority=priority, locality=_place(place), load_balancing_weight=shares.get(place, 0)),
+        }
+        for (priority, place), group in groupby(set.endpoints, key=lambda one: (one.priority, one.place))
+    ]
     return {"cluster_name": set.cluster, **only(endpoints=groups)}
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return only(region=place.region, zone=place.zone, sub_zone=place.subzone)
 
 
 ORIGINAL = {PASSTHROUGH: "0.0.0.0", INBOUND_PASSTHROUGH: "127.0.0.6"}
@@ -277,10 +293,12 @@ def _protocol_options(http: Http, policy: Policy) -> dict[str, Any]:
         max_connection_duration=duration(pool.lifetime) if pool.lifetime is not None else None,
         max_requests_per_connection=pool.requests_per_connection,
     )
+    tls = policy.tls
     codes = policy.outliers.codes if policy.outliers is not None else ()
     fields = only(
         common_http_protocol_options=common,
         outlier_detection={"error_matcher": _error_matcher(codes)} if codes else None,
+        upstream_http_protocol_options=upstream_options(tls) if tls is not None else None,
     )
     if http == "http1" and not fields:
         return {}

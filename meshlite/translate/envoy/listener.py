@@ -14,6 +14,7 @@ from meshlite.translate.envoy.route import DESTINATION
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.telemetry import connection_log, request_log
 from meshlite.translate.envoy.values import ADS, duration, only
+from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.listener import Entrance, HttpChain, TcpChain
 
 PRINCIPAL = "meshlite.source.principal"
@@ -63,15 +64,32 @@ def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
     """The same for all listeners of a direction, so it is made once."""
     proxy = {
         "stat_prefix": "inbound" if inbound else "outbound",
-        "cluster": chain.cluster,
         "max_connect_attempts": _CONNECT_ATTEMPTS,
-        **only(hash_policy=[{"source_ip": {}}] if chain.hash_address else None),
+        **_clusters(chain),
+        **only(
+            hash_policy=[{"source_ip": {}}] if chain.hash_address else None,
+            tunneling_config=_tunnel(chain.tunnel) if chain.tunnel is not None else None,
+        ),
     }
     if chain.idle is not None:
         proxy["idle_timeout"] = duration(chain.idle)
+    if chain.lifetime is not None:
+        proxy["max_downstream_connection_duration"] = duration(chain.lifetime)
     filter = {"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}
     named = dns.waiting(chain.cluster, chain.named_port) if chain.named_port else []
     return {"name": chain.name, "filters": [*network_extensions(chain.extensions), *named, filter]}
+
+
+def _clusters(chain: TcpChain) -> dict[str, Any]:
+    if not chain.shares:
+        return {"cluster": chain.cluster}
+    shares = [{"name": name, "weight": weight} for name, weight in chain.shares]
+    return {"weighted_clusters": {"clusters": shares}}
+
+
+def _tunnel(tunnel: Tunnelling) -> dict[str, Any]:
+    host = f"[{tunnel.host}]" if ":" in tunnel.host else tunnel.host
+    return {"hostname": f"{host}:{tunnel.port}"} | only(use_post=tunnel.post)
 
 
 def _direction(entrance: Entrance) -> str:

@@ -10,7 +10,7 @@ from meshlite.translate.explain.request import Request, met
 from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import Step
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
-from meshlite.translate.plan.listener import Chooser, HttpChain, TcpChain
+from meshlite.translate.plan.listener import ByName, Chooser, HttpChain, TcpChain
 
 _ORIGINS = {
     "label": "the label meshlite.ports says so",
@@ -84,7 +84,22 @@ def taken(dialled: Dialled, request: Request, scene: Scene) -> tuple[HttpChain |
     if isinstance(chain, HttpChain):
         return chain, Step("listener", f"HTTP, by the route table {chain.table}", why=why)
     words = {PASSTHROUGH: "passed on to where it was dialled", BLACK_HOLE: "refused"}
-    return chain, Step("listener", words.get(chain.cluster, f"TCP, to cluster {chain.cluster}"), why=why)
+    shared = " or ".join(f"{name} (weight {weight})" for name, weight in chain.shares)
+    decision = f"TCP, to cluster {shared or chain.cluster}"
+    return chain, Step("listener", words.get(chain.cluster, decision), why=why)
+
+
+def _by_name(chosen: str | ByName, dialled: Dialled, why: str) -> tuple[str, str]:
+    """TLS clients ask for the name they dial."""
+    if isinstance(chosen, str):
+        return chosen, why
+    fitting = (chain for name, chain in chosen.names if _is_named(name, dialled.host.lower()))
+    chain = next(fitting, "")
+    return (chain, "by its address and server name") if chain else (chosen.otherwise, why)
+
+
+def _is_named(name: str, host: str) -> bool:
+    return host.endswith(name[1:]) if name.startswith("*") else host == name
 
 
 def _chosen(chooser: Chooser, dialled: Dialled, http: bool) -> tuple[str, str]:
@@ -92,11 +107,11 @@ def _chosen(chooser: Chooser, dialled: Dialled, http: bool) -> tuple[str, str]:
     if choice is not None:
         declared, detected = dict(choice.declared), dict(choice.detected)
         if dialled.address in declared:
-            return declared[dialled.address], "by its address; the protocol is declared"
+            return _by_name(declared[dialled.address], dialled, "by its address; the protocol is declared")
         if http and choice.http:
             return choice.http, f"port {dialled.port} may carry HTTP, and the request is HTTP"
         if dialled.address in detected:
-            return detected[dialled.address], "by its address; it does not speak HTTP"
+            return _by_name(detected[dialled.address], dialled, "by its address; it does not speak HTTP")
     elif http and chooser.http:
         return chooser.http, "it speaks HTTP"
     if chooser.fenced is not None and dialled.address and met(chooser.fenced, dialled.address):

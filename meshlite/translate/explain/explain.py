@@ -44,7 +44,9 @@ def _story(snapshot: Snapshot, source: Workload, request: Request, network: str)
     )
     if isinstance(chain, HttpChain):
         return _http(view, chain.table, dialled, request, steps)
-    return _sent(view, ((chain.cluster, 100.0),), steps, ())
+    weights = chain.shares or ((chain.cluster, 1),)
+    whole = sum(weight for _, weight in weights)
+    return _sent(view, tuple((name, weight * 100 / whole) for name, weight in weights), steps, ())
 
 
 def _from_outside(view: Scene, request: Request, who: str) -> Story:

@@ -64,7 +64,7 @@ def forward(
 
 
 def retry(spec: HTTPRetry | None, default: Retry) -> Retry | None:
-    """Nothing said: the default. `attempts` 0: none."""
+    """Nothing said: the default. `attempts` 0: none. What is said over the default, part by part."""
     if spec is None:
         return default
     if not spec.attempts:
@@ -80,14 +80,16 @@ def retry(spec: HTTPRetry | None, default: Retry) -> Retry | None:
         codes,
         spec.per_try_timeout,
         spec.backoff,
-        other_hosts=spec.retry_ignore_previous_hosts is not False,
+        other_hosts=default.other_hosts
+        if spec.retry_ignore_previous_hosts is None
+        else spec.retry_ignore_previous_hosts,
         other_priorities=bool(spec.retry_remote_localities),
     )
 
 
-def kept_on_host(retry: Retry | None, balancer: LoadBalancer) -> Retry | None:
+def kept_on_host(retry: Retry, balancer: LoadBalancer) -> Retry:
     """With consistent hashing a retry goes where the hash says, also if that is the same host."""
-    if retry is None or balancer.kind not in ("ring_hash", "maglev"):
+    if balancer.kind not in ("ring_hash", "maglev"):
         return retry
     return replace(retry, other_hosts=False)
 

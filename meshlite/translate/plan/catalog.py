@@ -24,8 +24,8 @@ _HTTP: Mapping[str, Http] = {
     "auto": "client",
 }
 DECLARED_HTTP = frozenset(_HTTP) - {"auto"}
-NOT_HTTP = frozenset({"tcp", "tls", "https", "mongo", "mysql", "redis"})
 TLS = frozenset({"tls", "https"})
+NOT_HTTP = frozenset({"tcp", "tls", "https", "mongo", "mysql", "redis"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshlite.model.locality import Locality
 from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import HashKey
+
+Place = Locality
+NOWHERE = Place()
 
 UNLIMITED = 2**32 - 1
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -34,7 +38,10 @@ class Warmup:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancer:
-    """`size`: of the ring or table, 0 for Envoy's own. `hash_key`: what a consistent hash is made of."""
+    """`size`: of the ring or table, 0 for Envoy's own. `hash_key`: what a consistent hash is made of.
+
+    `weighted`: the endpoints' places have shares, see EndpointSet.
+    """
 
     kind: Literal["least_request", "round_robin", "random", "ring_hash", "maglev", "original"] = (
         "least_request"
@@ -42,6 +49,7 @@ class LoadBalancer:
     size: int = 0
     warmup: Warmup | None = None
     hash_key: HashKey | None = None
+    weighted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +102,49 @@ class Outliers:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS that the proxy speaks to the endpoints. `certificate`, `roots`: names of secrets, empty for none.
+
+    Without roots anybody is believed. `names`: of which the server's certificate must have one; none: for
+    HTTP without `sni` that of the request's host. `sni` empty: for HTTP the request's host.
+    """
+
+    certificate: str = ""
+    roots: str = ""
+    revoked_file: str = ""
+    names: tuple[str, ...] = ()
+    sni: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnelling:
+    """Connections are opened by a CONNECT (or POST) for this host and port."""
+
+    host: str
+    port: int
+    post: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything about a cluster that a DestinationRule may say."""
+    """Everything about a cluster that a DestinationRule may say. `proxy_protocol`: version of its header."""
 
     balancer: LoadBalancer = LoadBalancer()
     pool: Pool = Pool()
     outliers: Outliers | None = None
     upgrade: bool | None = None
     client_protocol: bool = False
+    tls: Tls | None = None
+    proxy_protocol: Literal[0, 1, 2] = 0
+    tunnel: Tunnelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """`address`: an IP address, `unix://` and a path, or a name to be resolved. `weight` 0: 1.
 
-    `chain`: the listener of its inbound chain, which is called instead of the address.
+    `chain`: the listener of its inbound chain, which is called instead of the address. `place` and `priority`
+    stay at their defaults where they make no difference.
     """
 
     address: str
@@ -117,12 +153,17 @@ class Endpoint:
     version: str = ""
     chain: str = ""
     weight: int = 0
+    place: Place = NOWHERE
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSet:
+    """Those of priority 0 come first; others step in as they fail. `shares`: of places, within a priority."""
+
     cluster: str
     endpoints: tuple[Endpoint, ...]
+    shares: tuple[tuple[Place, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from meshlite.model.locality import Locality, locality
 from meshlite.model.networking import Subset
 from meshlite.translate.memo import Memo
+from meshlite.translate.node import NodeView
 from meshlite.translate.plan.caller import Caller, matches
 from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
 from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
 from meshlite.translate.plan.extension import Extension
+from meshlite.translate.plan.locality import Here, There, caller_keys, labels_of, order, zoned
 from meshlite.translate.plan.patch import CLUSTERS, ROUTES, Patch, about, of
-from meshlite.translate.plan.policy import policy
+from meshlite.translate.plan.policy import effective, policy
 from meshlite.translate.plan.resources import Report
 from meshlite.translate.plan.rules import Rule, Rules
 from meshlite.translate.plan.scope import Scope, scoped
@@ -24,7 +28,7 @@ class Destinations:
 
     `services`: those it sees; `known`: all that it may call, since a route may lead to one that it does not
     see. `apart`: the services for which it follows another rule than callers of the service's own namespace
-    do, and those of which it means another one of the same host than most do.
+    do, or one that looks at its labels, and those of which it means another of the same host than most do.
     Clusters are shared with those, except for these services. `patches`, `extensions`: of what goes out.
     """
 
@@ -90,23 +94,31 @@ def destinations(
     known = services.seen(caller.namespace)
     followed = {fqdn: rules.of(fqdn, service.namespace, caller) for fqdn, service in known.services.items()}
     patched = of(patches, CLUSTERS)
+    keys = {key for wanted in caller.selectors for key, _ in wanted}
     apart = frozenset(
         fqdn
         for fqdn, rule in followed.items()
-        if rule != usual[fqdn] or known.services[fqdn] is not services.services[fqdn] or about(patched, fqdn)
+        if rule != usual[fqdn]
+        or known.services[fqdn] is not services.services[fqdn]
+        or about(patched, fqdn)
+        or (keys and rule is not None and not keys.isdisjoint(caller_keys(rule)))
     )
     return Destinations(scoped(known, scope), caller, followed, apart, known, scope, patches, extensions)
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A service as callers use it that follow the same rule for it; `among`: see Destinations."""
+    """A service as callers use it that follow the same rule for it; `among`: see Destinations.
+
+    `labels`: what is known of these callers' labels.
+    """
 
     service: Callee
     rule: Rule | None
     among: str = ""
     chained: bool = False
     patches: tuple[Patch, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -141,6 +153,7 @@ def uses(
             view.caller.name,
             fqdn in chained,
             of(view.patches, CLUSTERS),
+            _labels(view.caller),
         )
         for view in views
         for fqdn in sorted(view.apart)
@@ -152,15 +165,20 @@ Chains = Mapping[tuple[str, int], str]
 """The listener of the inbound chain of a workload (id) for a port."""
 
 
-def clusters(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, mark: int) -> tuple[Cluster, ...]:
+def _labels(caller: Caller) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({pair for wanted in caller.selectors for pair in wanted}))
+
+
+def clusters(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, node: NodeView) -> tuple[Cluster, ...]:
     """A cluster for each port of every service and subset.
 
     And for each replica that callers may dial by its own address: who does so means that one, well or not.
     """
+    found = ((use, _resolved(use.service, replicas), here) for use, here in _seen(uses, replicas, node))
     return tuple(
         cluster
-        for use in uses
-        for cluster in memo.of(use.key, _clusters, use, _resolved(use.service, replicas), mark)
+        for use, resolved, here in found
+        for cluster in memo.of(use.key, _clusters, use, resolved, node.mark, here)
     )
 
 
@@ -169,42 +187,58 @@ def _resolved(service: Callee, replicas: Replicas) -> tuple[Replica, ...]:
     return replicas.get(service.key, ()) if service.discovery in ("strict_dns", "logical_dns") else ()
 
 
+def _seen(uses: tuple[Use, ...], replicas: Replicas, node: NodeView) -> Iterator[tuple[Use, Here]]:
+    """Each use with what is known of where its callers are."""
+    place = locality(node.locality)
+    callers: Mapping[Locality, int] = {}
+    if any(use.rule is not None and zoned(use.rule) for use in uses):
+        workloads = (replica.workload for group in replicas.values() for replica in group)
+        callers = Counter(locality(workload.locality) for workload in workloads if workload.captured)
+    for use in uses:
+        counted = callers if use.rule is not None and zoned(use.rule) else {}
+        yield use, Here(place, labels_of(place, node.name, dict(use.labels)), counted)
+
+
 def endpoints(
-    memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains
+    memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains, node: NodeView
 ) -> tuple[EndpointSet, ...]:
     """The endpoints of each cluster."""
-    found = ((use, replicas.get(use.service.key, ())) for use in uses)
-    return tuple(
-        set
-        for use, own in found
-        if use.service.discovery == "eds"
-        for set in memo.of(use.key, _endpoint_sets, use, own, chains if use.chained else {})
-    )
+    made: list[EndpointSet] = []
+    for use, here in _seen(uses, replicas, node):
+        if use.service.discovery == "eds":
+            own = replicas.get(use.service.key, ())
+            made += memo.of(use.key, _endpoint_sets, use, own, chains if use.chained else {}, here)
+    return tuple(made)
 
 
-def _clusters(use: Use, resolved: tuple[Replica, ...], mark: int) -> tuple[Cluster, ...]:
+def _clusters(use: Use, resolved: tuple[Replica, ...], mark: int, here: Here) -> tuple[Cluster, ...]:
     service, made = use.service, []
     for port in service.ports.values():
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port.number)
             one = _cluster(use, port, name, policy(use.rule, subset, port.number), mark)
+            places = order(effective(use.rule, subset, port.number))
             if service.discovery in ("strict_dns", "logical_dns"):
-                names = EndpointSet(name, tuple(_endpoints(resolved, port.number, subset, {})))
+                found = tuple(_endpoints(resolved, port.number, subset, {}))
+                names = EndpointSet(name, *places.arranged(here, found))
                 how = service.discovery if len(names.endpoints) == 1 else "strict_dns"
                 one = replace(one, names=names, discovery=how)
-            made.append(one)
+            made.append(_weighted(one) if places.weighted(here.place) else one)
         single = replace(policy(use.rule, None, port.number), balancer=LoadBalancer(), outliers=None)
         for replica in service.addressed[port.number]:
             made.append(_cluster(use, port, use.name(replica.subset, port.number), single, mark))
     return tuple(made)
 
 
-def _endpoint_sets(use: Use, replicas: tuple[Replica, ...], chains: Chains) -> tuple[EndpointSet, ...]:
+def _endpoint_sets(
+    use: Use, replicas: tuple[Replica, ...], chains: Chains, here: Here
+) -> tuple[EndpointSet, ...]:
     made = []
     for port in use.service.ports:
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port)
-            made.append(EndpointSet(name, tuple(_endpoints(replicas, port, subset, chains))))
+            found = tuple(_endpoints(replicas, port, subset, chains))
+            made.append(EndpointSet(name, *order(effective(use.rule, subset, port)).arranged(here, found)))
         for replica in alone(replicas, port):
             made.append(EndpointSet(use.name(replica.subset, port), (_endpoint(replica, port, chains),)))
     return tuple(made)
@@ -230,6 +264,11 @@ def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) 
     )
 
 
+def _weighted(cluster: Cluster) -> Cluster:
+    balancer = replace(cluster.policy.balancer, weighted=True)
+    return replace(cluster, policy=replace(cluster.policy, balancer=balancer))
+
+
 def _http(port: ServicePort, policy: Policy) -> Http:
     """The rule's wish over the port's protocol; only an upgrade makes HTTP of a port that is not."""
     if policy.upgrade:
@@ -239,11 +278,13 @@ def _http(port: ServicePort, policy: Policy) -> Http:
 
 def _endpoints(
     replicas: tuple[Replica, ...], port: int, subset: Subset | None, chains: Chains
-) -> Iterator[Endpoint]:
+) -> Iterator[There]:
     wanted = tuple(subset.labels.items()) if subset is not None else ()
     for replica in sorted(replicas, key=lambda replica: replica.dial):
         if replica.ready and replica.listens(port) and matches(wanted, replica.labels):
-            yield _endpoint(replica, port, chains)
+            place = locality(replica.workload.locality)
+            own = labels_of(place, replica.workload.node, replica.labels)
+            yield There(_endpoint(replica, port, chains), place, own)
 
 
 def _endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:

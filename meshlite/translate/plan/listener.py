@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import Text
@@ -23,8 +24,9 @@ class HttpChain:
 
 @dataclass(frozen=True, slots=True)
 class TcpChain:
-    """Passes bytes on to a cluster. `idle`: close after that long without any; None: Envoy's own, 1 hour.
+    """Passes bytes on to a cluster, or to several by their `shares`, where `cluster` is empty.
 
+    `idle`: close after that long without any; None: Envoy's own, 1 hour. `lifetime`: close at that age.
     `named_port`: the port at the host whose name the client asks for; 0: the cluster knows.
     """
 
@@ -34,10 +36,27 @@ class TcpChain:
     hash_address: bool = False
     named_port: int = 0
     extensions: tuple[Extension, ...] = ()
+    shares: tuple[tuple[str, int], ...] = ()
+    lifetime: timedelta | None = None
+    tunnel: Tunnelling | None = None
 
 
-Chosen = tuple[tuple[str, str], ...]
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """Chains by the server name that a TLS client asks for, in this order; `*`: any TLS, `*.x`: any below x.
+
+    `otherwise`: for what has none of the names, or speaks no TLS.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    otherwise: str
+
+
+Chosen = tuple[tuple[str, str | ByName], ...]
 """Chains by the address dialled, sorted."""
+
+Named = tuple[tuple[str, str], ...]
+"""Chains by server name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +74,7 @@ class PortChoice:
     http: str = ""
     detected: Chosen = ()
     ranges: Chosen = ()
-    names: Chosen = ()
+    names: Named = ()
 
 
 @dataclass(frozen=True, slots=True)

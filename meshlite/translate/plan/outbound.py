@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from meshlite.model.networking import VirtualService
+from meshlite.translate.plan import tcp_route
 from meshlite.translate.plan.catalog import Callee, Catalog, ServicePort
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.extension import Extension
-from meshlite.translate.plan.listener import Chooser, Chosen, HttpChain, PortChoice, TcpChain
+from meshlite.translate.plan.listener import ByName, Chooser, Chosen, HttpChain, PortChoice, TcpChain
+from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.route import Text
+from meshlite.translate.plan.routing import Context
 
 SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
 """Ports where the server is known to speak first: waiting for the client's first bytes would delay it."""
@@ -31,25 +35,36 @@ class Outbound:
     silent_ports: tuple[int, ...]
 
 
-def outbound(view: Destinations, table_ports: tuple[int, ...], fenced: Text) -> Outbound:
-    """`table_ports`: ports that have a route table. On others nothing is HTTP."""
+Owners = tuple[Applied[VirtualService], ...]
+
+
+def outbound(
+    view: Destinations,
+    connections: Mapping[str, Owners],
+    table_ports: tuple[int, ...],
+    fenced: Text,
+) -> tuple[Outbound, Told]:
+    """`connections`: see Selected. `table_ports`: ports with a route table; on others nothing is HTTP."""
     services = view.services
-    ports = sorted({*services.by_port, *table_ports})
     network = tuple(one for one in view.extensions if one.network and not one.ports)
     unknown = _UNKNOWN.get(view.unknown) or TcpChain("egress", view.unknown)
     unknown = replace(unknown, extensions=network) if unknown != _FENCE else unknown
-    choices = tuple(
-        _port(port, services.on_port(port), view, port in table_ports, unknown.name) for port in ports
-    )
-    return Outbound(
+    chains: dict[str, TcpChain] = {}
+    choices, told = [], []
+    for port in sorted({*services.by_port, *table_ports}):
+        context = Context(view.caller, port, view.known, view, lambda *problem: told.append(problem))
+        http = f"http/{port}" if port in table_ports else ""
+        choices.append(_Port(context, connections, chains).choice(http, unknown.name))
+    made = Outbound(
         tuple(
             HttpChain(f"http/{port}", view.caller.table(port), extensions=_on(view, port))
             for port in table_ports
         ),
-        tuple(dict.fromkeys((*_tcp_chains(services, view), unknown, _FENCE))),
-        Chooser(choices, unknown.name, fenced=fenced, fence=_FENCE.name),
+        tuple(dict.fromkeys((*chains.values(), unknown, _FENCE))),
+        Chooser(tuple(choices), unknown.name, fenced=fenced, fence=_FENCE.name),
         silent_ports(services),
     )
+    return made, tuple(told)
 
 
 def _on(view: Destinations, port: int) -> tuple[Extension, ...]:
@@ -60,13 +75,14 @@ def silent_ports(services: Catalog) -> tuple[int, ...]:
     """Ports where nothing is looked at: the server speaks first, or every protocol there is declared.
 
     Envoy knows only ports here, not addresses. Where a declared TCP service shares its port with one that
-    must be looked at, looking wins, and a server that speaks first is late by its timeout. ServiceEntries
-    have a say only where they need it: they come and go, and a listener that changes drains connections.
+    must be looked at, since its protocol is not declared or its clients may be asked for a server name,
+    looking wins, and a server that speaks first is late by its timeout. Routes have no say, ServiceEntries
+    one only where they need it: they come and go, and a listener that changes drains connections.
     """
     ports = [(service, port) for service in services.services.values() for port in service.ports.values()]
     found = [port for service, port in ports if not service.external]
     declared = {port.number for port in found if port.http == "none"}
-    looked_at = {port.number for port in found if not port.declared}
+    looked_at = {port.number for port in found if port.tls or not port.declared}
     looked_at |= {port.number for service, port in ports if _named(service, port)}
     return tuple(sorted((declared | {*SERVER_FIRST}) - looked_at))
 
@@ -77,29 +93,125 @@ def _named(service: Callee, port: ServicePort) -> bool:
     return service.external and told and not service.virtual
 
 
-def _port(
-    port: int, services: tuple[Callee, ...], view: Destinations, http: bool, otherwise: str
-) -> PortChoice:
-    """By virtual addresses and the replicas' own ones; any other address by what is spoken."""
-    declared: dict[str, str] = {}
-    detected: dict[str, str] = {}
-    shared = _shared(services, port)
-    for service in services:
-        known = service.ports[port]
-        for subset, addresses in _addresses(service, port):
-            chain = _chain(service, subset, port, view)
-            for address in addresses:
-                if not (address in declared or address in detected or shared[address] > 1):
-                    (declared if known.declared else detected)[address] = chain
-    return PortChoice(
-        port,
-        next(_anywhere(services, port, view), otherwise),
-        tuple(sorted(declared.items())),
-        f"http/{port}" if http else "",
-        tuple(sorted(detected.items())),
-        _ranges(services, port, view),
-        _names(services, port, view),
-    )
+@dataclass(frozen=True)
+class _Port:
+    """One port as a group of callers finds it. `chains` are those that are needed, by name."""
+
+    context: Context
+    connections: Mapping[str, Owners]
+    chains: dict[str, TcpChain]
+
+    def choice(self, http: str, otherwise: str) -> PortChoice:
+        """By virtual addresses and the replicas' own ones; any other address by what is spoken.
+
+        `http`: the chain for it, empty if it is not looked for.
+        """
+        port = self.context.port
+        services = self.context.destinations.services.on_port(port)
+        declared: dict[str, str | ByName] = {}
+        detected: dict[str, str | ByName] = {}
+        shared = _shared(services, port)
+        for service in services:
+            into = declared if service.ports[port].declared else detected
+            for subset, addresses in _addresses(service, port):
+                for address in addresses:
+                    if not (address in declared or address in detected or shared[address] > 1):
+                        into[address] = self.chain(service, address, subset)
+        return PortChoice(
+            port,
+            next(self._anywhere(services), otherwise),
+            tuple(sorted(declared.items(), key=_key)),
+            http,
+            tuple(sorted(detected.items(), key=_key)),
+            self._ranges(services),
+            self._names(services),
+        )
+
+    def chain(self, service: Callee, address: str, subset: str = "") -> str | ByName:
+        """The chain for connections to an address, or a subnet.
+
+        What is not HTTP goes, as in Istio, on a port declared to be TLS by TLS routes, and what they do not
+        name goes nowhere; on one declared to be anything else by TCP routes.
+        """
+        number = self.context.port
+        port = service.ports[number]
+        if port.declared and port.http != "none":
+            return f"http/{number}"
+        owners = self.connections.get(service.fqdn, ()) if not subset else ()
+        names = self._routed(owners, address) if port.tls or not port.declared else ()
+        plain = None if port.tls else tcp_route.tcp_route(owners, address, self.context)
+        if plain is not None:
+            otherwise = self._keep(plain)
+        elif port.tls and names:
+            otherwise = _FENCE.name
+        else:
+            otherwise = self._default(service, subset)
+        return ByName(names, otherwise) if names else otherwise
+
+    def _routed(self, owners: Owners, address: str) -> tuple[tuple[str, str], ...]:
+        """Server names that TLS routes take, with their chains."""
+        found = tuple(tcp_route.tls_routes(owners, address, self.context))
+        return tuple((name, self._keep(chain)) for name, chain in found)
+
+    def _default(self, service: Callee, subset: str = "") -> str:
+        """The chain to the service itself."""
+        destinations, port = self.context.destinations, self.context.port
+        cluster = destinations.cluster(service.fqdn, subset, port)
+        policy = destinations.policy(service.fqdn, "", port)
+        made = tcp_route.chain(f"tcp/{cluster}", [(cluster, 1)], policy)
+        if service.discovery == "dynamic":
+            made = replace(made, named_port=port)
+        return self._keep(made)
+
+    def _keep(self, chain: TcpChain) -> str:
+        """With what looks at connections to the port."""
+        looking = _on(self.context.destinations, self.context.port)
+        network = tuple(one for one in looking if one.network)
+        self.chains[chain.name] = replace(chain, extensions=network)
+        return chain.name
+
+    def _ranges(self, services: tuple[Callee, ...]) -> Chosen:
+        """The first service that has a subnet gets what is dialled there, smaller subnets first.
+
+        Those that its routes tell apart are among them.
+        """
+        found: dict[str, str | ByName] = {}
+        for service in services:
+            owners = self.connections.get(service.fqdn, ())
+            for wide in service.ranges:
+                for subnet in (*tcp_route.subnets(owners, wide), wide):
+                    found.setdefault(subnet, self.chain(service, subnet))
+        return tuple(sorted(found.items(), key=lambda item: (-int(item[0].partition("/")[2]), item[0])))
+
+    def _names(self, services: tuple[Callee, ...]) -> tuple[tuple[str, str], ...]:
+        """Names of declared TLS services, wherever they are dialled: whole ones, then the longest wildcards.
+
+        Where TLS routes are for a service, the names that they take stand for its own.
+        """
+        found: dict[str, str] = {}
+        for service in services:
+            if service.external and service.ports[self.context.port].tls:
+                names = self._routed(self.connections.get(service.fqdn, ()), "")
+                for name, chain in names or ((service.fqdn, self._default(service)),):
+                    found.setdefault(name, chain)
+        return tuple(
+            sorted(found.items(), key=lambda item: (item[0].startswith("*"), -len(item[0]), item[0]))
+        )
+
+    def _anywhere(self, services: tuple[Callee, ...]) -> Iterator[str]:
+        """Chains of services that no address and no name tells from others: they get what is left, as in
+        Istio.
+        """
+        for service in services:
+            known = service.ports[self.context.port]
+            told = service.virtual or service.ranges or known.tls or (known.declared and known.http != "none")
+            if not told:
+                chosen = self.chain(service, "")
+                yield chosen.otherwise if isinstance(chosen, ByName) else chosen
+
+
+def _key(item: tuple[str, str | ByName]) -> str:
+    return item[0]
 
 
 def _shared(services: tuple[Callee, ...], port: int) -> Counter[str]:
@@ -107,66 +219,11 @@ def _shared(services: tuple[Callee, ...], port: int) -> Counter[str]:
     return Counter(a for service in services if service.ports[port].tls for a in service.virtual)
 
 
-def _ranges(services: tuple[Callee, ...], port: int, view: Destinations) -> Chosen:
-    """The first service that has a subnet gets what is dialled there, smaller subnets first."""
-    found: dict[str, str] = {}
-    for service in services:
-        for subnet in service.ranges:
-            found.setdefault(subnet, _chain(service, "", port, view))
-    return tuple(sorted(found.items(), key=lambda item: (-int(item[0].partition("/")[2]), item[0])))
-
-
-def _names(services: tuple[Callee, ...], port: int, view: Destinations) -> Chosen:
-    """Names of declared TLS services, wherever they are dialled: whole ones, then the longest wildcards."""
-    found = {
-        service.fqdn: _chain(service, "", port, view)
-        for service in services
-        if service.external and service.ports[port].tls
-    }
-    return tuple(sorted(found.items(), key=lambda item: (item[0].startswith("*"), -len(item[0]), item[0])))
-
-
-def _anywhere(services: tuple[Callee, ...], port: int, view: Destinations) -> Iterator[str]:
-    """Chains of services that no address and no name tells from others: as in Istio they get what is left."""
-    for service in services:
-        known = service.ports[port]
-        told = service.virtual or service.ranges or known.tls or (known.declared and known.http != "none")
-        if not told:
-            yield _tcp_name(service, "", port, view)
-
-
-def _chain(service: Callee, subset: str, port: int, view: Destinations) -> str:
-    known = service.ports[port]
-    if known.declared and known.http != "none":
-        return f"http/{port}"
-    return _tcp_name(service, subset, port, view)
-
-
 def _addresses(service: Callee, port: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Subsets with the addresses that mean them: the whole service, and each replica by itself."""
+    """Subsets with the addresses that mean them: the whole service, and each replica by itself.
+
+    Who dials a replica means that one: no VirtualService applies, as in Istio.
+    """
     yield "", service.virtual
     for replica in service.addressed[port]:
         yield replica.subset, replica.addresses
-
-
-def _tcp_chains(services: Catalog, view: Destinations) -> Iterator[TcpChain]:
-    """One chain for each port that is, or may turn out to be, plain TCP; and for each replica's."""
-    for service in services.services.values():
-        for port in service.ports.values():
-            if port.declared and port.http != "none":
-                continue
-            policy = view.policy(service.fqdn, "", port.number)
-            key = policy.balancer.hash_key
-            for subset, _ in _addresses(service, port.number):
-                yield TcpChain(
-                    _tcp_name(service, subset, port.number, view),
-                    view.cluster(service.fqdn, subset, port.number),
-                    policy.pool.tcp_idle,
-                    hash_address=key is not None and key.kind == "address",
-                    named_port=port.number if service.discovery == "dynamic" else 0,
-                    extensions=tuple(one for one in _on(view, port.number) if one.network),
-                )
-
-
-def _tcp_name(service: Callee, subset: str, port: int, view: Destinations) -> str:
-    return f"tcp/{view.cluster(service.fqdn, subset, port)}"

@@ -24,6 +24,7 @@ from meshlite.translate.plan import inbound
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
 from meshlite.translate.plan.catalog import Catalog, Replicas, catalog, labels
+from meshlite.translate.plan.delegate import delegated
 from meshlite.translate.plan.destinations import (
     Destinations,
     clusters,
@@ -39,6 +40,7 @@ from meshlite.translate.plan.gateway import Opened, opened, with_gateways
 from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.inbound import Door, ServerSide
 from meshlite.translate.plan.listener import Entrance, Listener, Source
+from meshlite.translate.plan.locality import caller_keys
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.outbound import Outbound, outbound
 from meshlite.translate.plan.patch import (
@@ -109,8 +111,8 @@ def plan(
             *(table for caller in callers for table in seen[caller].tables),
             *(table for edge in edges for table in edge.tables),
         ),
-        memo.within("clusters", clusters, used, mesh.replicas, node.mark),
-        memo.within("endpoints", endpoints, used, mesh.replicas, chains),
+        memo.within("clusters", clusters, used, mesh.replicas, node),
+        memo.within("endpoints", endpoints, used, mesh.replicas, chains, node),
         node.mark,
         tuple(door.cluster for door in doors),
         _added_clusters(views, residents, mesh.services),
@@ -172,11 +174,16 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     tell(told, report)
     applied = of_kind(resources, DestinationRule)
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
-    virtual_services = of_kind(resources, VirtualService)
     sidecars = of_kind(resources, Sidecar)
     filters = ordered(of_kind(resources, EnvoyFilter))
     plugged = memo.of(
         "plugins", plugins, of_kind(resources, WasmPlugin), of_kind(resources, TrafficExtension)
+    )
+    known = Looked(services.services)
+    virtual_services, told = memo.of("delegated", delegated, of_kind(resources, VirtualService), known)
+    tell(told, report)
+    selectors = memo.of(
+        "selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged
     )
     report_unused(destination_rules, services, report)
     tell(report_overlaid(sidecars), report)
@@ -191,8 +198,22 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
         filters,
         plugged,
         node.modules,
-        memo.of("selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged),
+        _told_apart(memo, selectors, destination_rules, snapshot.workloads),
     )
+
+
+def _told_apart(
+    memo: Memo, selectors: tuple[Selector, ...], rules: Rules, workloads: tuple[Workload, ...]
+) -> tuple[Selector, ...]:
+    """All labels that callers are told apart by; of some each value that there is."""
+    keys = memo.of("label keys", _label_keys, rules)
+    found = ((key, labels(workload).get(key, "")) for key in keys for workload in workloads)
+    values = {(pair,) for pair in found if pair[1]}
+    return memo.same("told apart", tuple(sorted({*selectors, *values})) if values else selectors)
+
+
+def _label_keys(rules: Rules) -> frozenset[str]:
+    return frozenset[str]().union(*(caller_keys(rule) for rule in rules.every()))
 
 
 def _selectors(
@@ -204,7 +225,13 @@ def _selectors(
 ) -> tuple[Selector, ...]:
     """All labels that a resource tells callers apart by."""
     selectors = {rule.wanted for rule in rules.every() if rule.wanted}
-    blocks = (block for one in virtual_services for rule in one.spec.http for block in rule.match)
+    blocks = (
+        block
+        for one in virtual_services
+        for routes in (one.spec.http, one.spec.tls, one.spec.tcp)
+        for route in routes
+        for block in route.match
+    )
     selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
     selectors |= {selector(labels) for labels in (*scoping(sidecars), *patching(filters), *plugging(plugins))}
     return tuple(sorted(selectors))
@@ -327,7 +354,10 @@ def _seen(
         made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
         tell(told, report)
         tables.append(made)
-    return _Seen(view, memo.of(("outbound", caller), outbound, view, ports, fenced), tuple(tables))
+    connections = selected.connections
+    taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced)
+    tell(told, report)
+    return _Seen(view, taken, tuple(tables))
 
 
 def _edges(

@@ -5,6 +5,9 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from meshlite.model.networking import (
     ConnectionPoolSettings,
     ConsistentHashLB,
@@ -13,9 +16,11 @@ from meshlite.model.networking import (
     Subset,
     TcpKeepalive,
     TrafficPolicy,
+    TunnelSettings,
     WarmupConfiguration,
 )
 from meshlite.model.networking.destination_rule import RetryBudget as RetryBudgetSpec
+from meshlite.translate.plan.client_tls import client_tls
 from meshlite.translate.plan.cluster import (
     CONNECT_TIMEOUT,
     UNLIMITED,
@@ -25,21 +30,21 @@ from meshlite.translate.plan.cluster import (
     Policy,
     Pool,
     RetryBudget,
+    Tunnelling,
     Warmup,
 )
 from meshlite.translate.plan.route import HashKey
 from meshlite.translate.plan.rules import Rule
 
 _RING_SIZE = 1024
+_PROXY_PROTOCOL: Mapping[str, Literal[1, 2]] = {"V1": 1, "V2": 2}
 
 
 def policy(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
     """The policy for a port, where the subset's parts replace the rule's."""
     if rule is None:
         return Policy()
-    settings = _settings(rule.policy, port)
-    if subset is not None and subset.traffic_policy is not None:
-        settings = _overridden(settings, _settings(subset.traffic_policy, port), subset.traffic_policy, port)
+    settings = effective(rule, subset, port)
     pool = settings.connection_pool
     http = pool.http if pool is not None else None
     upgrade = {"UPGRADE": True, "DO_NOT_UPGRADE": False}.get(http.h2_upgrade_policy) if http else None
@@ -49,7 +54,18 @@ def policy(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
         _outliers(settings.outlier_detection),
         upgrade,
         http.use_client_protocol if http else False,
+        client_tls(settings.tls),
+        _PROXY_PROTOCOL[settings.proxy_protocol.version] if settings.proxy_protocol else 0,
+        _tunnel(settings.tunnel) if settings.tunnel else None,
     )
+
+
+def effective(rule: Rule | None, subset: Subset | None, port: int) -> TrafficPolicy:
+    """What the rule says for a port of a subset, all told."""
+    settings = _settings(rule.policy if rule is not None else None, port)
+    if subset is not None and subset.traffic_policy is not None:
+        settings = _overridden(settings, _settings(subset.traffic_policy, port), subset.traffic_policy, port)
+    return settings
 
 
 def _settings(policy: TrafficPolicy | None, port: int) -> TrafficPolicy:
@@ -78,9 +94,14 @@ def _overridden(
     replaced = {
         part: getattr(settings, part) for part in parts if whole or getattr(settings, part) is not None
     }
-    if settings.retry_budget is not None:
-        replaced["retry_budget"] = settings.retry_budget
+    for part in ("tunnel", "proxy_protocol", "retry_budget"):
+        if getattr(settings, part) is not None:
+            replaced[part] = getattr(settings, part)
     return base.model_copy(update=replaced)
+
+
+def _tunnel(settings: TunnelSettings) -> Tunnelling:
+    return Tunnelling(settings.target_host, settings.target_port, settings.protocol == "POST")
 
 
 def _balancer(settings: LoadBalancerSettings | None) -> LoadBalancer:
@@ -92,7 +113,7 @@ def _balancer(settings: LoadBalancerSettings | None) -> LoadBalancer:
     match settings.simple:
         case "ROUND_ROBIN":
             return LoadBalancer("round_robin", warmup=warmup)
-        case "RANDOM":
+        case "RANDOM" | "PASSTHROUGH":
             return LoadBalancer("random")
         case _:
             return LoadBalancer("least_request", warmup=warmup)

@@ -58,10 +58,14 @@ class Stranger:
 
 @dataclass(frozen=True)
 class Selected:
-    """The VirtualServices that a group of callers follows: by service (FQDN), and for other hosts."""
+    """The VirtualServices that a group of callers follows: by service (FQDN), and for other hosts.
+
+    One has all HTTP of a host. `connections`: for TLS and TCP all that name the service count, in order.
+    """
 
     by_service: Mapping[str, Applied[VirtualService]]
     strangers: tuple[Stranger, ...]
+    connections: Mapping[str, tuple[Applied[VirtualService], ...]]
 
 
 def select(
@@ -73,8 +77,11 @@ def select(
     candidates = [one for one in applied if _for(one, caller, services, scope)]
     candidates.sort(key=rank)
     owners: dict[str, Applied[VirtualService]] = {}
+    named: dict[str, list[Applied[VirtualService]]] = {}
     for one in candidates:
-        for written in one.spec.hosts:
+        for written in one.spec.hosts if one.spec.tls or one.spec.tcp else ():
+            named.setdefault(resolve_known(written, one.namespace, services), []).append(one)
+        for written in one.spec.hosts if one.spec.http else ():
             host = resolve_known(written, one.namespace, services)
             owner = owners.setdefault(host, one)
             if owner.key != one.key:
@@ -86,7 +93,18 @@ def select(
         closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
         if closest is not None:
             by_service[fqdn] = owners[closest]
-    return Selected(by_service, tuple(_strangers(owners, by_service, all))), tuple(told)
+    connections = {fqdn: found for fqdn in services if (found := tuple(_naming(named, fqdn, candidates)))}
+    return Selected(by_service, tuple(_strangers(owners, by_service, all)), connections), tuple(told)
+
+
+def _naming(
+    named: Mapping[str, list[Applied[VirtualService]]],
+    fqdn: str,
+    order: list[Applied[VirtualService]],
+) -> Iterator[Applied[VirtualService]]:
+    """Those that have a host which means `fqdn`, in `order`."""
+    keys = {one.key for host, ones in named.items() if fits(host, fqdn) for one in ones}
+    return (one for one in order if one.key in keys)
 
 
 def _strangers(
@@ -113,7 +131,7 @@ def _reaches(host: str, services: Mapping[str, Callee]) -> bool:
 
 def _for(one: Applied[VirtualService], caller: Caller, services: Mapping[str, Callee], scope: Scope) -> bool:
     bound = not one.spec.gateways or MESH in one.spec.gateways
-    bound = bound or any(MESH in match.gateways for route in one.spec.http for match in route.match)
+    bound = bound or any(MESH in gateways for gateways in _named_gateways(one.spec))
     if not (bound and visible(one.spec.export_to, one.namespace, caller.namespace)):
         return False
     if scope.whole:
@@ -121,6 +139,12 @@ def _for(one: Applied[VirtualService], caller: Caller, services: Mapping[str, Ca
     return scope.sees(
         one.namespace, tuple(resolve_known(host, one.namespace, services) for host in one.spec.hosts)
     )
+
+
+def _named_gateways(spec: VirtualService) -> Iterator[tuple[str, ...]]:
+    """What single matches say beside the resource's own gateways."""
+    for rules in (spec.http, spec.tls, spec.tcp):
+        yield from (match.gateways for rule in rules for match in rule.match)
 
 
 def rank(one: Applied[VirtualService]) -> int:
@@ -245,14 +269,15 @@ def _forward(
         return None
     lone = len(rule.route) == 1
     host, port = place(owner, parts[0].destination, context)
-    retry = action.retry(rule.retries, default_retry(context.services.services.get(host), port))
     targets = tuple(_target(owner, part, not lone, context) for part in parts)
     balancers = tuple(_balancer(owner, part.destination, context) for part in parts)
     mirrors = tuple(
         Mirror(destination_cluster(owner, destination, context), share)
         for destination, share in action.mirrors(rule)
     )
-    retry = action.kept_on_host(retry, balancers[0]) if lone else retry
+    default = default_retry(context.services.services.get(host), port)
+    default = action.kept_on_host(default, balancers[0]) if lone else default
+    retry = action.retry(rule.retries, default)
     return action.forward(rule, targets, retry, mirrors, action.hash_keys(*balancers))
 
 
@@ -275,18 +300,24 @@ def place(owner: Applied[VirtualService], destination: Destination, context: Con
     return host, only if only is not None else context.port
 
 
-def destination_cluster(owner: Applied[VirtualService], destination: Destination, context: Context) -> str:
+def destination_cluster(
+    owner: Applied[VirtualService],
+    destination: Destination,
+    context: Context,
+    failure: str = "requests to it get 503",
+) -> str:
+    """Its cluster's name, also where there is none, which is reported with what then happens."""
     host, port = place(owner, destination, context)
     service = context.services.services.get(host)
     if service is None and of_gateway_api(owner.resource):
         pass  # its status says so, and requests get 500
     elif service is None:
-        context.report(owner.key, f"host {destination.host} is not in the mesh: requests to it get 503")
+        context.report(owner.key, f"host {destination.host} is not in the mesh: {failure}")
     elif service.ports and port not in service.ports:
-        context.report(owner.key, f"host {destination.host} has no port {port}: requests to it get 503")
+        context.report(owner.key, f"host {destination.host} has no port {port}: {failure}")
     elif not context.destinations.has(host, destination.subset):
         reason = f"no DestinationRule gives host {destination.host} the subset {destination.subset}"
-        context.report(owner.key, f"{reason}: requests to it get 503")
+        context.report(owner.key, f"{reason}: {failure}")
     return context.destinations.cluster(host, destination.subset, port)
 
 

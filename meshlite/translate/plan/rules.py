@@ -103,6 +103,9 @@ def rules(applied: Iterable[Applied[DestinationRule]], services: Collection[str]
         rule = _rule(one, services)
         group = grouped.setdefault(rule.namespace, {})
         key = (rule.host, rule.wanted, tuple(sorted(rule.export_to)))
+        for known, other in group.items():
+            if known != key and known[:2] == key[:2] and _wider(rule, other):
+                group[known] = _merged(other, rule)
         group[key] = _merged(group[key], rule) if key in group else rule
     return Rules(
         {
@@ -124,6 +127,17 @@ def _rule(one: Applied[DestinationRule], services: Collection[str]) -> Rule:
         spec.subsets,
         (one.key,),
     )
+
+
+def _wider(one: Rule, other: Rule) -> bool:
+    """Whether all that see `other` see `one`, too; then it is a part of what they see."""
+    if not other.export_to or "*" in other.export_to:
+        return False
+    return all(visible(one.export_to, one.namespace, _meant(name, other)) for name in other.export_to)
+
+
+def _meant(name: str, rule: Rule) -> str:
+    return rule.namespace if name == "." else name
 
 
 def _merged(first: Rule, later: Rule) -> Rule:

