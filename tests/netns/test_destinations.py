@@ -160,16 +160,16 @@ async def test_the_default_share_leaves_out_nobody_of_few(mesh: Mesh, app: Box) 
 
 
 async def test_more_than_the_pool_allows_is_refused(mesh: Mesh, app: Box) -> None:
+    """One is answered, one waits; as Istio says, there is some leeway while connections are made."""
     pool = "connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}"
     mesh.servers = mesh.servers[:1]  # each endpoint may have one connection, whatever the limit
     await mesh.push(rule(f"{{{pool}}}") + NO_RETRIES)
-    for server in mesh.servers:
-        server.seconds = 0.5
-    answers = await asyncio.gather(*(send(app, mesh.address("web")) for _ in range(8)))
+    mesh.servers[0].seconds = 0.5
+    answers = await asyncio.gather(*(send(app, mesh.address("web")) for _ in range(12)))
     statuses = [answer.status for answer in answers]
-    assert statuses.count(200) == 2
-    assert statuses.count(503) == 6
-    assert await mesh.stat("upstream_rq_pending_overflow") == 6
+    assert 1 <= statuses.count(200) <= 3
+    assert statuses.count(200) + statuses.count(503) == 12
+    assert await mesh.stat("upstream_rq_pending_overflow") == statuses.count(503)
 
 
 async def test_a_port_with_settings_has_no_others(mesh: Mesh, app: Box) -> None:
