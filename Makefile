@@ -19,10 +19,11 @@ demo: ## install what is missing, start the demo application and the mesh beside
 	@$(BIN)/meshlite up -d -p bookinfo
 	@$(BIN)/meshlite demo
 
-demo-down: ## end the demo and leave the host as it was
-	@if [ -x $(BIN)/meshlite ]; then $(BIN)/meshlite down; fi
+demo-down: ## end the demo; the host is as it was, but for what was installed
+	@if [ -x $(BIN)/meshlite ]; then $(BIN)/meshlite down -p bookinfo --ignore-missing; fi
 	@if docker info >/dev/null 2>&1; then echo "· removing Bookinfo" >&2; $(COMPOSE) down -v; fi
 	@scripts/engine release
+	@echo "· kept: what was installed (packages, the Docker engine, .venv: make clean) and the demo's image" >&2
 
 test: test-ready ## install what tests need and run all of them, real parts included (ARGS="-k name" to choose)
 	@$(BIN)/pytest $(ARGS)

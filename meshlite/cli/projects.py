@@ -92,6 +92,15 @@ def remaining(settings: Settings, leaving: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(meshed - here))
 
 
+def foreign(settings: Settings, leaving: Collection[str]) -> bool:
+    """Whether others are in the mesh and none of `leaving` (default: the current folder's) is by itself."""
+    noted = _noted(settings)
+    if noted.get("everything"):
+        return bool(leaving)
+    meshed = set(noted.get("projects", []))
+    return bool(meshed) and meshed.isdisjoint(set(leaving) or {folder_project()})
+
+
 def _remaining_of_all(leaving: Collection[str]) -> tuple[str, ...]:
     if not leaving:
         return ()

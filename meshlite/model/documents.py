@@ -185,4 +185,4 @@ def _title(value: dict[str, object], namespace: str) -> str:
     given = metadata if isinstance(metadata, dict) else {}
     name, space = given.get("name"), given.get("namespace") or namespace
     parts = (str(value.get("kind") or "?"), canonical_namespace(str(space)), str(name or "?"))
-    return "/".join(re.sub(r"\s+", " ", part)[:80] for part in parts)
+    return "/".join(re.sub(r"\s+", " ", part)[:80] for part in parts if part)

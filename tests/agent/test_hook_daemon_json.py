@@ -59,6 +59,14 @@ def test_a_file_edited_meanwhile_keeps_the_edit_and_loses_only_what_is_ours() ->
     assert json.loads(target) == json.loads(OPERATORS) | {"debug": True}
 
 
+def test_a_file_that_was_not_there_goes_again_also_when_our_memory_of_it_is_lost() -> None:
+    assert files.target(daemon_json.entered(None, "/w"), None, written="") is None
+    edited = json.loads(daemon_json.entered(None, "/w")) | {"debug": True}
+    target = files.target(json.dumps(edited).encode(), None, written="")
+    assert target is not None
+    assert json.loads(target) == {"debug": True}
+
+
 @given(configs)
 def test_leaving_an_edited_file_undoes_exactly_the_entering(config: dict[str, object]) -> None:
     original = json.dumps(config).encode()

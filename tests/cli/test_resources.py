@@ -45,6 +45,28 @@ def test_a_batch_with_one_fault_is_refused_as_a_whole(mesh: Mesh, tmp_path: Path
     assert json.loads(mesh.cli("get", "all", "-o", "json").stdout) == []
 
 
+def test_programs_read_on_stdout_what_was_refused(mesh: Mesh, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("apiVersion: networking.istio.io/v1\nkind: VirtualServise\nmetadata: {name: x}\n")
+    done = mesh.cli("apply", "-f", str(bad), "-o", "json")
+    assert done.exit_code == 1
+    (row,) = json.loads(done.stdout)["rejected"]
+    assert (row["resource"], row["where"]) == ("VirtualServise/x", f"{bad}:2")
+    missing = mesh.cli("apply", "-f", CANARY, "-o", "json")
+    assert missing.exit_code == 1
+    assert {row["resource"] for row in json.loads(missing.stdout)["rejected"]} == {
+        "VirtualService/shop/reviews"
+    }
+
+
+def test_apply_says_that_a_file_had_nothing_in_it(mesh: Mesh, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("# nothing yet\n---\n")
+    done = mesh.cli("apply", "-f", str(empty))
+    assert done.exit_code == 0
+    assert f"no resource of the mesh in {empty}" in done.stderr
+
+
 def test_a_host_or_subset_that_does_not_exist_is_refused_by_the_server(mesh: Mesh, tmp_path: Path) -> None:
     file = tmp_path / "rule.yaml"
     file.write_text(Path(CANARY).read_text().replace("host: reviews, subset: v3", "host: revews"))

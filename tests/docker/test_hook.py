@@ -232,6 +232,25 @@ async def test_an_edit_by_the_operator_survives(own: PrivateEngine) -> None:
     assert own.default_runtime == "runc"
 
 
+@pytest.mark.parametrize("content", [None, b'{ "log-level":   "warn" }'])
+async def test_a_mesh_with_another_state_folder_leaves_the_file_as_the_first_one_found_it(
+    own: PrivateEngine, content: bytes | None
+) -> None:
+    file = own.daemon_json
+    if content is not None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    paths = own.settings.paths.model_copy(update={"state": own.folder / "second"})
+    second = own.settings.model_copy(update={"paths": paths})
+    assert (await install(second, own.api, own.pid_files)).active
+    await uninstall(second, own.api, own.pid_files)
+    assert (file.read_bytes() if file.exists() else None) == content
+    await uninstall(own.settings, own.api, own.pid_files)
+    assert (file.read_bytes() if file.exists() else None) == content
+    assert own.default_runtime == "runc"
+
+
 async def test_the_operators_own_default_runtime_is_delegated_to_and_comes_back(
     own: PrivateEngine, image: str
 ) -> None:

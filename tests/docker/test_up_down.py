@@ -105,6 +105,33 @@ def test_up_without_a_project_says_what_to_do(mesh: Mesh, tmp_path: Path) -> Non
     assert not Path("/run/meshlite").exists()
 
 
+def test_the_demo_ends_while_another_project_stays_in_the_mesh(
+    mesh: Mesh, compose_project: MakeProject
+) -> None:
+    """Also a second time, when it is no longer in the mesh."""
+    prepare("image", "demo")
+    compose_project(ROOT / "compose" / "bookinfo.yaml", name="bookinfo")
+    mesh("up", "-d", "-p", mesh.project.name, "-p", "bookinfo")
+    environ = {**os.environ, "MESHLITE_STATE_DIR": str(mesh.state), "BIN": str(MESHLITE.parent)}
+    for _ in range(2):
+        command = ["make", "-C", str(ROOT), "demo-down", f"BIN={MESHLITE.parent}"]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert mesh.status()["projects"] == [mesh.project.name]
+        assert sum(workload["captured"] for workload in mesh.status()["workloads"]) == 2
+    assert "leaving the Docker engine running" in done.stderr or "did not start it" in done.stderr
+    assert host.output("docker", "ps", "-q", "-f", "label=com.docker.compose.project=bookinfo") == ""
+
+
+def test_down_says_what_it_keeps_and_purge_deletes_it(mesh: Mesh) -> None:
+    mesh.up()
+    done = mesh.run("down", "--all")
+    assert str(mesh.state) in done.stderr
+    assert "--purge" in done.stderr
+    assert mesh.run("down", "--all", "--purge").returncode == 0
+    assert not mesh.state.exists()
+
+
 @pytest.fixture
 def other(compose_project: MakeProject) -> ComposeProject:
     return compose_project({"services": {"api": SLEEPER}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -83,3 +85,30 @@ async def test_connections_live_through_every_kind_of_change(proxy: Proxy, app: 
         await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), wanted)
         assert await held.echo(str(number)) == str(number)
     held.close()
+
+
+async def test_no_request_fails_while_one_of_two_replicas_refuses(
+    proxy: Proxy, app: Box, neighbour: Box
+) -> None:
+    """The idle one of the two is the dead one, so least request names it again and again."""
+    port = Port(number=9000, protocol="http", origin="label")
+    for place in (0, 1):
+        changes = {"service": "neighbour", "ports": (*PORTS, port)}
+        proxy.workloads[place] = proxy.workloads[place].model_copy(update=changes)
+    proxy.push()
+    answers: Counter[str] = Counter()
+
+    async def ask() -> str:
+        try:
+            return (await get(app, VIRTUAL["neighbour"], 9000, "neighbour"))[:13]
+        except (ConnectionError, IndexError) as error:
+            return repr(error)
+
+    async def caller() -> None:
+        for _ in range(25):
+            answers[await ask()] += 1
+
+    async with web(neighbour, "0.0.0.0", 9000, "neighbour"):
+        await until(ask, "200")
+        await asyncio.gather(*(caller() for _ in range(40)))
+    assert answers == {"200 neighbour": 1000}

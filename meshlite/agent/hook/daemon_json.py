@@ -54,6 +54,12 @@ def names_us(content: bytes | None) -> bool:
     return config.get(DEFAULT) == RUNTIME or RUNTIME in config.get(RUNTIMES, {})
 
 
+def wrapper(content: bytes | None) -> str:
+    """The path of the wrapper that the file names for our runtime; empty where it names none."""
+    entry = parse(content).get(RUNTIMES, {}).get(RUNTIME)
+    return str(entry.get("path", "")) if isinstance(entry, dict) else ""
+
+
 def parse(content: bytes | None) -> dict[str, Any]:
     """The configuration; empty where there is no file. Raises ValueError with what is wrong."""
     if content is None or not content.strip():

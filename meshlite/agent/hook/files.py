@@ -60,6 +60,15 @@ class Folder:
     def original(self, note: Note) -> bytes | None:
         return self._before.read_bytes() if note.existed else None
 
+    def adopt(self, wrapper: str) -> Note | None:
+        """Take over the memory beside another mesh's `wrapper`, which the engine's file names; None: none."""
+        other = Path(wrapper).parent
+        if not wrapper or other == self.path or not (content := read(other / self._note.name)):
+            return None
+        note = Note(**json.loads(content))
+        self.keep(note, read(other / self._before.name) if note.existed else None)
+        return note
+
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
         self._before.unlink(missing_ok=True)
@@ -69,10 +78,16 @@ class Folder:
 
 
 def target(current: bytes | None, original: bytes | None, written: str) -> bytes | None:
-    """The file to leave behind: the original, or what others made of it meanwhile without what is ours."""
+    """The file to leave behind: the original, or what others made of it meanwhile without what is ours.
+
+    None: no file. Where there was none, one that then says nothing is ours too.
+    """
     if current is None or digest(current) == written:
         return original
-    return daemon_json.without_ours(current, original)
+    if not daemon_json.names_us(current):
+        return current
+    left = daemon_json.without_ours(current, original)
+    return left if original is not None or daemon_json.parse(left) else None
 
 
 def put_back(file: Path, content: bytes | None, made_folder: bool) -> None:

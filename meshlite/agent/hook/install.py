@@ -51,7 +51,7 @@ async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, .
     then the file itself. Raises OSError where the file cannot be written.
     """
     folder, process = Folder(settings), dockerd.find(pid_files)
-    note = folder.note() or _lost_note(settings, process)
+    note = folder.note() or _lost_note(settings, folder, process)
     if note is None:
         return []
     file = Path(note.file)
@@ -82,7 +82,7 @@ async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ..
         entered_before = daemon_json.names_us(current)
     except ValueError as error:
         raise NotPossible(f"{file}: {error}") from error
-    note = folder.note() or _lost_note(settings, process)
+    note = folder.note() or _lost_note(settings, folder, process)
     former = note.former if note and entered_before else str(info.get("DefaultRuntime") or "runc")
     folder.write_programs(_real(process, info, former))
     if entered_before and folder.note() and info.get("DefaultRuntime") == daemon_json.RUNTIME:
@@ -122,13 +122,19 @@ def _real(process: Dockerd, info: Record, former: str) -> tuple[str, ...]:
     return (process.program(configured.get("path") or former), *(configured.get("runtimeArgs") or ()))
 
 
-def _lost_note(settings: Settings, process: Dockerd | None) -> Note | None:
-    """A note for a file that names us though our own memory of it is gone; None where it does not."""
+def _lost_note(settings: Settings, folder: Folder, process: Dockerd | None) -> Note | None:
+    """A note for a file that names us though we have no memory of it; None where it does not.
+
+    A mesh with another state folder may have entered it, and then remembers how it was.
+    """
     file = process.config_file(settings.paths.daemon_json) if process else settings.paths.daemon_json
     try:
-        inside = daemon_json.names_us(files.read(file))
+        content = files.read(file)
+        inside, wrapper = daemon_json.names_us(content), daemon_json.wrapper(content)
     except ValueError:
         return None
+    if adopted := folder.adopt(wrapper):
+        return adopted
     return Note(str(file), existed=False, made_folder=False, former="runc", written="") if inside else None
 
 

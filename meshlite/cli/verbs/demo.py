@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ import click
 from meshlite.cli import engine as engines
 from meshlite.cli.engine import SERVICE_LABEL, Container
 from meshlite.cli.failure import Failure
+from meshlite.cli.invocation import command, shortest
 from meshlite.cli.lifecycle import wait_until
 from meshlite.cli.output import BAD, DIM, GOOD, emit, paint, plain, show
 from meshlite.cli.progress import step
@@ -56,7 +56,7 @@ def demo(ctx: click.Context, project: str, as_json: bool) -> None:
         "ok": all(observation.ok for observation in observations),
         "observations": [_row(observation) for observation in observations],
     }
-    emit(value, "json" if as_json else "table", lambda: _show(observations))
+    emit(value, "json" if as_json else "table", lambda: _show(observations, project))
     if not value["ok"]:
         missed = ", ".join(observation.stop for observation in observations if not observation.ok)
         raise Failure(f"not seen as expected: {missed}", next_step="meshlite status; meshlite doctor")
@@ -109,7 +109,7 @@ def _row(observation: Observation) -> dict[str, Any]:
     return {**asdict(observation), "files": [str(FOLDER / name) for name in observation.files]}
 
 
-def _show(observations: list[Observation]) -> None:
+def _show(observations: list[Observation], project: str) -> None:
     from rich.table import Table
 
     from meshlite.cli.tour.rules import FOLDER
@@ -126,16 +126,12 @@ def _show(observations: list[Observation]) -> None:
     folder = shortest(FOLDER)
     rules = f"-f {folder}/subsets.yaml -f {folder}/canary.yaml"
     click.echo(f"{click.style('Try next', bold=True)} (the tour's rules are gone again; these are its files)")
-    click.echo("  meshlite status")
-    click.echo("  meshlite describe reviews")
-    click.echo(f"  meshlite apply {rules}   # then reload the page")
-    click.echo("  meshlite proxy-config routes productpage")
-    click.echo(f"  meshlite delete {rules}")
-
-
-def shortest(path: Path) -> Path:
-    """A path as a person in the current folder would type it."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
+    scope = f" -n {project}"
+    for words in (
+        "status",
+        f"describe reviews{scope}",
+        f"apply {rules}{scope}   # then reload the page",
+        "proxy-config routes productpage",
+        f"delete {rules}{scope}",
+    ):
+        click.echo(f"  {command()} {words}")

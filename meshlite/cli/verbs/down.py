@@ -12,10 +12,11 @@ import click
 from meshlite.cli import engine as engines
 from meshlite.cli import processes
 from meshlite.cli.failure import Failure
+from meshlite.cli.invocation import command
 from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part, wait_until
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
-from meshlite.cli.projects import project_option, put, remaining
+from meshlite.cli.projects import foreign, project_option, put, remaining
 from meshlite.cli.settings import agent_of, settings_of
 from meshlite.config import Settings
 
@@ -26,8 +27,11 @@ LEAVE_SECONDS = 60.0
 @project_option
 @click.option("--all", "everything", is_flag=True, help="All projects: stop everything on this host.")
 @click.option("--purge", is_flag=True, help="Also delete the state: resources, certificates, logs.")
+@click.option("--ignore-missing", is_flag=True, help="It is fine if the project is not in the mesh.")
 @click.pass_context
-def down(ctx: click.Context, projects: tuple[str, ...], everything: bool, purge: bool) -> None:
+def down(
+    ctx: click.Context, projects: tuple[str, ...], everything: bool, purge: bool, ignore_missing: bool
+) -> None:
     """Take a Compose project out of the mesh; its containers keep running, without the mesh.
 
     With the last project everything stops and the host is as it was before: rules, links, hosts files,
@@ -40,6 +44,9 @@ def down(ctx: click.Context, projects: tuple[str, ...], everything: bool, purge:
     """
     need_root("down")
     settings = settings_of(ctx)
+    if ignore_missing and not everything and foreign(settings, projects):
+        note(f"{', '.join(projects) or 'this folder'} is not in the mesh by itself; nothing to do")
+        return
     take_down(settings, ctx.find_root().obj, projects, everything, purge)
 
 
@@ -58,6 +65,11 @@ def take_down(
     if purge:
         with step("state deleted"):
             _purge(settings)
+    elif settings.paths.state.exists():
+        note(
+            f"kept for the next up: {settings.paths.state} (resources, certificates, logs); "
+            f"{command(root=True)} down --purge deletes it"
+        )
 
 
 def leave_some(settings: Settings, staying: Sequence[str]) -> None:

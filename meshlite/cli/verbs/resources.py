@@ -60,14 +60,15 @@ def apply(
 
     \b
     meshlite apply -f canary.yaml
-    JSON: {"applied": [{"key", "action": created|configured|unchanged, "generation", "warnings"}]}
+    JSON: {"applied": [{"key", "action": created|configured|unchanged, "generation", "warnings"}],
+           "rejected": [{"resource", "where", "field", "reason"}]}; one of both is empty
     """
     server = server_of(settings_of(ctx))
     given = list(texts(sources))
     reading = read_texts(given, namespace)
     if _unnamed(reading):
         reading = read_texts(given, only_project(server))
-    refuse([*reading.rejections, *_invalid(reading, to_apply=True)])
+    refuse([*reading.rejections, *_invalid(reading, to_apply=True)], output=output)
     body = {
         "documents": [document.model_dump(mode="json") for document in reading.documents],
         "dry_run": dry_run,
@@ -75,9 +76,13 @@ def apply(
     if allow_missing_hosts:
         body["allow_missing_hosts"] = True
     answer = server.call("POST", "/v1/resources", body, accept=(422,))
-    refuse(rejections(answer.body.get("rejected", [])))
+    refuse(rejections(answer.body.get("rejected", [])), output=output)
     for warning in reading.warnings:
         note(f"warning: {warning}")
+    if not reading.documents:
+        note(
+            f"there is no resource of the mesh in {', '.join(name for _, name in given)}; nothing was applied"
+        )
     emit(answer.body, output, lambda: show_applied(answer.body["applied"], dry_run))
 
 
@@ -226,10 +231,12 @@ def rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
     return [Rejection.model_validate(row) for row in rows]
 
 
-def refuse(rejected: list[Any], outcome: str = "nothing was applied") -> None:
-    """End the verb with one line for each rejection: file:line: field: reason."""
+def refuse(rejected: list[Any], outcome: str = "nothing was applied", output: Output = "table") -> None:
+    """End the verb with one line for each rejection: file:line: field: reason; for programs on stdout too."""
     if not rejected:
         return
+    value = {"applied": [], "rejected": [rejection.model_dump(mode="json") for rejection in rejected]}
+    emit(value, output, lambda: None)
     for rejection in rejected:
         parts = (rejection.where, rejection.resource, rejection.field, rejection.reason)
         note(": ".join(part for part in parts if part))

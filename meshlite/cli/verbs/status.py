@@ -24,7 +24,7 @@ def status(ctx: click.Context, output: Output) -> None:
     Exit code 1 if a part is down. Problems of single resources or containers are shown and do not fail.
 
     \b
-    JSON: {"healthy", "node", "projects", "everything",
+    JSON: {"healthy", "node", "projects", "everything", "projects_known",
            "parts": [{"name", "state", "healthy", "version", "detail"}],
            "services": [{"namespace", "name", "address", "ready", "total", "mode"}],
            "uncaptured": [{"namespace", "name", "node", "reason"}],
@@ -49,13 +49,15 @@ def summary(node: str, health: Document, services: Document, nodes: Document, ag
     """The status document from the four answers; an answer {"unreachable": why} stands for a dead part."""
     parts = [_server(health), _agent(agent), _proxy(agent.get("proxy", {}))]
     rows = nodes.get("nodes", [])
-    record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), {})
+    record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), agent)
     views = services.get("services", [])
+    unknown = "unreachable" in nodes and "unreachable" in agent
     return {
         "healthy": all(part["healthy"] for part in parts),
         "node": agent.get("node", node),
         "projects": list(record.get("projects", [])),
         "everything": bool(record.get("everything")),
+        "projects_known": not unknown,
         "parts": parts,
         "services": [_service(view) for view in views],
         "uncaptured": _uncaptured(views, agent),
@@ -144,7 +146,8 @@ def _problems(views: list[Document], nodes: list[Document], agent: Document) -> 
 
 def _show(value: Mapping[str, Any]) -> None:
     columns(("PART", "STATE", "VERSION", "DETAIL"), [_part_cells(part) for part in value["parts"]])
-    projects = "all on this host" if value["everything"] else ", ".join(value["projects"]) or "none"
+    none = "none" if value["projects_known"] else "not known while server and agent are down"
+    projects = "all on this host" if value["everything"] else ", ".join(value["projects"]) or none
     click.echo(f"\nprojects in the mesh on {value['node']}: {click.style(projects, bold=True)}")
     if value["services"]:
         click.echo()

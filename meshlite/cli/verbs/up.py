@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 
 from meshlite import __version__
+from meshlite.cli import engine as engines
 from meshlite.cli.failure import Failure
+from meshlite.cli.invocation import command
 from meshlite.cli.lifecycle import agent_part, ensure, need_root, running, server_part
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
@@ -46,7 +48,7 @@ def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: 
     wanted = projects if projects or everything else (current_project(),)
     start(settings, ctx.find_root().obj, wanted, everything)
     if detach:
-        click.echo(next_steps(wanted, everything))
+        click.echo(next_steps(wanted, everything, idle(settings, wanted)))
         return
     note("showing events; Ctrl-C takes the mesh down again")
     from meshlite.cli.events import follow
@@ -75,9 +77,20 @@ def start(settings: Settings, config: Path | None, projects: Sequence[str], ever
         current.detail = wait_for_capture(settings, projects, everything)
 
 
-def next_steps(projects: Sequence[str], everything: bool) -> str:
-    """What to try next, for people."""
-    what = "every container of this host" if everything else ", ".join(projects)
-    return (
-        f"{what} is in the mesh. Next: meshlite status · meshlite describe SERVICE · meshlite apply -f FILE"
-    )
+def idle(settings: Settings, projects: Sequence[str]) -> tuple[str, ...]:
+    """Those of the projects that no container runs of."""
+    running = engines.running(engines.engine_of(settings.paths.docker_socket))
+    return tuple(name for name in projects if name not in {container.project for container in running})
+
+
+def next_steps(projects: Sequence[str], everything: bool, idle: Collection[str] = ()) -> str:
+    """What has come of it and what to try next, for people. `idle`: projects of which nothing runs."""
+    there = [name for name in projects if name not in idle]
+    what = "every container of this host" if everything else ", ".join(there)
+    are = "are" if len(there) > 1 and not everything else "is"
+    said = [f"{what} {are} in the mesh."] if what else []
+    said += [
+        f"No container of {name} runs; it joins when it is started." for name in projects if name in idle
+    ]
+    name = command()
+    return f"{' '.join(said)} Next: {name} status · {name} describe SERVICE · {name} apply -f FILE"
