@@ -9,7 +9,7 @@ from meshlite.config import Settings
 from meshlite.model import names, visibility
 from meshlite.model.external import External, port_protocol
 from meshlite.model.mesh import NodeRecord, Service, Snapshot
-from meshlite.model.workload import Found, Workload
+from meshlite.model.workload import Found, Workload, shared_aliases
 from meshlite.translate.node import Attachment, NodeView
 
 
@@ -110,21 +110,18 @@ def hosts(
     """What a workload of `namespace` finds in its hosts file: address -> names, shortest first.
 
     Short names and aliases are the namespace's own; a service's name wins over a neighbour's alias, and both
-    over the name of a declared host (`externals`).
+    over the name of a declared host (`externals`). Names of single replicas are left to the engine's DNS.
     """
     services = [s for s in snapshot.services if visibility.visible(s.export_to, s.namespace, namespace)]
     declared = visibility.seen(externals, (service.fqdn for service in services), namespace)
     replaced = {one.host for one in declared}
     lines = _Lines()
     own = {service.name for service in services if service.namespace == namespace}
-    aliases: dict[str, set[str]] = {}
-    for workload in snapshot.workloads:
-        if workload.namespace == namespace:
-            aliases.setdefault(workload.service_fqdn, set()).update(workload.aliases)
     for service in services:
         if service.fqdn not in replaced:
             first, *others = names.answers(service.fqdn, namespace)
-            extra = sorted(aliases.get(service.fqdn, set()) - own) if service.namespace == namespace else []
+            replicas = snapshot.workloads_by_service.get(service.fqdn, ())
+            extra = sorted(shared_aliases(replicas) - own) if service.namespace == namespace else []
             lines.add(service.fqdn, service.address, (first, *extra, *others))
     virtual = {host.key: host.address for host in snapshot.hosts}
     for one in declared:

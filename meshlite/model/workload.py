@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +63,16 @@ class Workload(Frozen):
 
     def identity(self, trust_domain: str) -> Identity:
         return Identity(trust_domain, self.namespace, self.service_account or self.service)
+
+
+def shared_aliases(replicas: Iterable[Workload]) -> frozenset[str]:
+    """Names that mean the service as a whole: those that each of its replicas has.
+
+    What only some carry (a container's name, an alias of one version) means these alone, as it does without a
+    mesh. What nobody calls (`compose run`) has no say.
+    """
+    said = [frozenset(one.aliases) for one in replicas if one.aliases or one.ports]
+    return frozenset.intersection(*said) if said else frozenset()
 
 
 class NetworkNamespace(Frozen):

@@ -131,6 +131,18 @@ def test_a_services_name_is_never_taken_by_a_neighbours_alias() -> None:
     assert "db" not in by_service["web"]
 
 
+def test_a_name_that_not_every_replica_has_is_not_the_services() -> None:
+    both = ("reviews", "stars")
+    own = (
+        workload("reviews-1", aliases=(*both, "reviews-v1")),
+        workload("reviews-2", aliases=(*both, "reviews-v2")),
+        workload("reviews-3", aliases=()),
+    )
+    snapshot = overlay.effective(Snapshot(version="v1"), SETTINGS, own)
+    (names,) = overlay.hosts(snapshot, (), "shop").values()
+    assert names[:3] == ("reviews", "stars", "reviews.shop")
+
+
 API = "hosts: [api.example.com]\nports: [{number: 443, name: tls, protocol: TLS}]\nresolution: STATIC"
 
 

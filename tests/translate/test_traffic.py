@@ -227,7 +227,7 @@ def case(port: int, grpc_port: int) -> dict[str, Any]:
         "workloads": [
             {"name": "caller", "ports": [], "link": "169.254.1.1"},
             hosted("web-v1", "web", SERVERS["web-v1"], version="v1", aliases=["site"]),
-            hosted("web-v2", "web", SERVERS["web-v2"], version="v2"),
+            hosted("web-v2", "web", SERVERS["web-v2"], version="v2", aliases=["site", "web-two"]),
             hosted("other", "other", SERVERS["other"], namespace="elsewhere"),
             hosted("other-near", "other", SERVERS["other"]),
             hosted("half-1", "half", SERVERS["other"]),

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from meshlite.model.mesh import Service
 from meshlite.model.visibility import visible
-from meshlite.model.workload import Port, PortOrigin, Protocol, Workload
+from meshlite.model.workload import Port, PortOrigin, Protocol, Workload, shared_aliases
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
 from meshlite.translate.plan.cluster import Discovery, Http
@@ -123,11 +123,6 @@ class Callee:
     def http_ports(self) -> frozenset[int]:
         """Ports on which it may speak HTTP."""
         return frozenset(port.number for port in self.ports.values() if port.http != "none")
-
-    def addresses(self, port: int) -> tuple[str, ...]:
-        """Every address on which the service is found: its own, then the replicas'."""
-        own = (address for replica in self.addressed[port] for address in replica.addresses)
-        return tuple(dict.fromkeys((*self.virtual, *own)))
 
 
 @dataclass(frozen=True)
@@ -304,9 +299,8 @@ def _aliases(services: Iterable[Service], replicas: Replicas) -> Mapping[str, tu
     taken = {(service.namespace, service.name) for service in services}
     aliases: dict[str, tuple[str, ...]] = {}
     for service in services:
-        names = {
-            alias.lower() for replica in replicas.get(service.fqdn, ()) for alias in replica.workload.aliases
-        }
+        shared = shared_aliases(replica.workload for replica in replicas.get(service.fqdn, ()))
+        names = {alias.lower() for alias in shared}
         free = tuple(sorted(name for name in names if (service.namespace, name) not in taken))
         taken.update((service.namespace, name) for name in free)
         aliases[service.fqdn] = free

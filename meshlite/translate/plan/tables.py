@@ -10,7 +10,7 @@ from meshlite.model.names import answers
 from meshlite.model.networking import VirtualService
 from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.plan.caller import Caller
-from meshlite.translate.plan.catalog import Callee, Catalog
+from meshlite.translate.plan.catalog import Addressed, Callee, Catalog
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.resources import Applied, Told
@@ -36,8 +36,8 @@ def table(
     """All virtual hosts of a port, and what is wrong with resources. The last host takes requests that name
     no known one.
 
-    Such a request goes where the client dialled: to a service known by its address, and otherwise where the
-    scope says; but not to a `fenced` address, which only services have.
+    Such a request goes where the client dialled: to a service or replica known by its address, and otherwise
+    where the scope says; but not to a `fenced` address, which only services have.
     """
     found = _Found(memo, view, port)
     names = _Names()
@@ -45,9 +45,10 @@ def table(
     callable = tuple(service for service in services if service.ports[port].http != "none")
     served = [(service.fqdn, found.served(service, selected)) for service in callable]
     hosts = [found.host(fqdn, names.take(one.domains), one.routes) for fqdn, one in served]
-    hosts += [host for service in callable for host in _replicas(service, found, names)]
+    replicas = [replica for service in callable for replica in found.replicas(service)]
+    hosts += [found.host(one.domains[0], names.take(one.domains), one.routes) for one in replicas]
     hosts += _strangers(found, selected, names)
-    dialled = (route for _, one in served for route in one.dialled)
+    dialled = [route for one in (*(one for _, one in served), *replicas) for route in one.dialled]
     name, unknown = _unknown(view.unknown, fenced)
     rest = VirtualHost(name, ("*",), (*dialled, *unknown))
     whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
@@ -71,8 +72,8 @@ class _Names:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What callers find at a service: its names, what is done with requests that name it, and with those that
-    only dial its address; and what is wrong with resources."""
+    """What callers find at a service or replica: its names, what is done with requests that name it, and with
+    those that only dial its address; and what is wrong with resources."""
 
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
@@ -91,6 +92,12 @@ class _Found:
 
     def served(self, service: Callee, selected: Selected) -> _Served:
         return self._made(("service", service.fqdn), service, selected.by_service.get(service.fqdn))
+
+    def replicas(self, service: Callee) -> Iterator[_Served]:
+        """Who calls a replica's own address, whatever name it has for it, means that one."""
+        for replica in service.addressed[self.port]:
+            cluster = self.view.cluster(service.fqdn, replica.subset, self.port)
+            yield self.memo.of(("replica", service.fqdn, replica.subset), _replica, replica, cluster)
 
     def stranger(self, host: str, owner: Applied[VirtualService]) -> tuple[Route, ...]:
         return self._made(("stranger", host), None, owner).routes
@@ -126,8 +133,7 @@ def _served(
     if service is None:
         return _Served((), made, (), tuple(told))
     made = made or (default_route(service, context),)
-    addresses = service.addresses(port)
-    dialled = _dialled(made, one_of(addresses)) if addresses else ()
+    dialled = _dialled(made, one_of(service.virtual)) if service.virtual else ()
     return _Served(_domains(service, caller.namespace), made, dialled, tuple(told))
 
 
@@ -138,13 +144,11 @@ def _domains(service: Callee, namespace: str) -> tuple[str, ...]:
     return _once((first, *near, *others, *map(_bracketed, service.virtual)))
 
 
-def _replicas(service: Callee, found: _Found, names: _Names) -> Iterator[VirtualHost]:
-    """Who names a replica's address means that one: no VirtualService applies, as in Istio."""
-    for replica in service.addressed[found.port]:
-        cluster = found.view.cluster(service.fqdn, replica.subset, found.port)
-        route = Route(Match(), Forward((Target(cluster),)), name="default")
-        domains = tuple(map(_bracketed, replica.addresses))
-        yield found.host(domains[0], names.take(_once(domains)), (route,))
+def _replica(replica: Addressed, cluster: str) -> _Served:
+    """No VirtualService applies, as in Istio."""
+    route = Route(Match(), Forward((Target(cluster),)), name="default")
+    domains = _once(map(_bracketed, replica.addresses))
+    return _Served(domains, (route,), _dialled((route,), one_of(_once(replica.addresses))), ())
 
 
 def _bracketed(address: str) -> str:
