@@ -42,6 +42,12 @@ REVOKED, STAPLE = ("ca.crl", "crl"), ("tls.ocsp-staple",)
 """Files of a credential; the second name is that of a generic secret."""
 
 
+TRUSTED = tuple(
+    map(Path, ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"))
+)
+"""Where systems keep those whom they trust."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The files of one secret. Where one has several places, the first that is there counts."""
@@ -66,6 +72,8 @@ def wanted(name: str, folder: Path) -> Wanted | str | None:
     if name.startswith(secret.FILE_ROOTS):
         roots, _, revoked = name.removeprefix(secret.FILE_ROOTS).partition("~")
         lists = (Path(revoked),) if revoked else ()
+        if roots == secret.SYSTEM:
+            return Wanted("the certificates that the system trusts", roots=TRUSTED, revoked=lists)
         return Wanted(f"certificates {roots}", roots=(Path(roots),), revoked=lists)
     scheme, separator, rest = name.partition("://")
     if not separator or scheme not in ("kubernetes", "kubernetes-gateway"):

@@ -37,6 +37,10 @@ def _absent(value: object) -> bool:
     return not value
 
 
+def _names_mesh(tls: Any) -> bool:
+    return tls.mode == "ISTIO_MUTUAL" and bool(tls.sni or tls.subject_alt_names)
+
+
 def _begins(start: str) -> Callable[[str], bool]:
     return lambda value: value.startswith(start)
 
@@ -69,7 +73,6 @@ def _service_parents(references: tuple[Any, ...]) -> bool:
     return any(reference.kind in ("Service", "ServiceEntry") for reference in references)
 
 
-_CLIENT_TLS = "own TLS to a destination is not supported yet: the mesh authenticates its hops itself"
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
@@ -94,7 +97,7 @@ _NOT_SERVED = "gateways serve HTTP, TLS and TCP"
 _CLUSTERS = "is for traffic between clusters, which meshlite does not have: write PASSTHROUGH"
 _UNUSED = "has no effect in Istio: write caCertificates beside tlsCertificates"
 _UDP = "UDP passes by the mesh: the host keeps its own addresses"
-_SANS = "has an effect once the mesh speaks TLS to a destination itself"
+_OWN_TLS = "sni and subjectAltNames are for TLS of the rule's own: the mesh knows its hops' names itself"
 _NETWORK = "networks are not told apart: the address must be reachable from every node"
 _ACCOUNT = "connections to the address are plaintext: its identity is not proved yet"
 _GROUP = "is kept; no machine joins by it yet"
@@ -124,18 +127,9 @@ GAPS: tuple[Gap, ...] = (
         "endpoints' load reports are not read: choose how endpoints are picked",
     ),
     Gap(_DR, "**.outlierDetection.consecutiveErrors", "warned", _OLD_ERRORS),
-    Gap(_DR, "**.tls.mode", "refused", _CLIENT_TLS, _is("SIMPLE", "MUTUAL"), "SIMPLE, MUTUAL"),
+    Gap(_DR, "**.tls", "warned", _OWN_TLS, _names_mesh, "ISTIO_MUTUAL with names"),
     Gap(_DR, "**.tls.mode", "warned", "the mesh's own hops stay authenticated", _is("DISABLE"), "DISABLE"),
-    Gap(_DR, "**.tls.clientCertificate", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.privateKey", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.caCertificates", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.caCrl", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.credentialName", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.subjectAltNames", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.sni", "refused", _CLIENT_TLS),
-    Gap(_DR, "**.tls.insecureSkipVerify", "refused", _CLIENT_TLS),
     Gap(_SE, "ports[].protocol", "warned", _UDP, _is("UDP", "udp"), "UDP"),
-    Gap(_SE, "subjectAltNames", "warned", _SANS),
     Gap(_SE, "endpoints[].network", "warned", _NETWORK),
     Gap(_SE, "endpoints[].serviceAccount", "warned", _ACCOUNT),
     Gap(_WE, "address", "refused", "networks are not supported yet: give an address", _absent, "empty"),
@@ -195,7 +189,6 @@ GAPS: tuple[Gap, ...] = (
     Gap("TLSRoute", "useDefaultGateways", "refused", _EXPERIMENT),
     Gap("TCPRoute", "parentRefs", "refused", _L4_MESH, _service_parents, "of kind Service, ServiceEntry"),
     Gap("TCPRoute", "useDefaultGateways", "refused", _EXPERIMENT),
-    Gap("BackendTLSPolicy", "validation", "refused", _CLIENT_TLS, _any),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from meshlite.agent import credentials
 from meshlite.agent.credentials import Credentials, Held
 from meshlite.translate.envoy import schema
 from meshlite.watch import Watch
@@ -139,3 +140,11 @@ async def test_what_is_asked_for_is_there_at_once(tmp_path: Path) -> None:
     assert set(credentials.secrets) == {"kubernetes://web"}
     [problem] = credentials.problems
     assert problem.resource == "credential meshlite-system/none"
+
+
+def test_who_the_system_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From wherever the system has its bundle."""
+    (tmp_path / "bundle.pem").write_text(AUTHORITY.certificate)
+    monkeypatch.setattr(credentials, "TRUSTED", (tmp_path / "gone.pem", tmp_path / "bundle.pem"))
+    found = shown(look(tmp_path, "file-root:system")["file-root:system"])
+    assert "trusted_ca" in found["validation_context"]

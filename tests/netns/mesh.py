@@ -54,6 +54,8 @@ class Server:
     connections: int = 0
     heads: list[bytes] = field(default_factory=list)
     """First lines of connections at the TCP port, from clients that send one."""
+    subjects: list[str] = field(default_factory=list)
+    """Common names of clients' certificates, by TLS connection; empty where there was none."""
 
     def workload(self) -> Workload:
         return cases.workload(
@@ -68,6 +70,10 @@ class Server:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        secured = writer.get_extra_info("ssl_object")
+        if secured is not None:
+            subject = (secured.getpeercert() or {}).get("subject", ((("commonName", ""),),))
+            self.subjects.append(subject[0][0][1])
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n"):
                 lines = (line.partition(": ") for line in head[1:] if line)

@@ -11,7 +11,7 @@ import pytest
 
 from meshlite.agent.capture import Capture, Mode
 from meshlite.config import Settings
-from tests.netns.certificates import issue
+from tests.certificates import authority
 from tests.netns.mesh import AUTO, HTTP, TCP, TLS, Mesh, Server, count, greeting, proxied, running, send
 from tests.netns.world import Box
 
@@ -46,9 +46,12 @@ async def mesh(settings: Settings, capture: Capture, app: Box, neighbour: Box) -
 
 
 def tls_server(folder: Path) -> ssl.SSLContext:
-    made = issue(folder, "web.example.com")
+    pair = authority("routes").leaf("web.example.com")
+    files = folder / "server.pem", folder / "server.key"
+    for file, text in zip(files, (pair.certificate, pair.key), strict=True):
+        file.write_text(text)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made.certificate, made.key)
+    context.load_cert_chain(*files)
     return context
 
 

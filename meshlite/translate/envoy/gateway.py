@@ -13,7 +13,7 @@ from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.listener import addresses, principal
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.telemetry import connection_log, request_log
-from meshlite.translate.envoy.values import ADS, duration, only
+from meshlite.translate.envoy.values import ADS, SECRETS, duration, only
 from meshlite.translate.plan.gateway_listener import GatewayChain, GatewayListener, ServerTls
 
 _LISTENER_FILTERS = "envoy.extensions.filters.listener"
@@ -24,9 +24,6 @@ _GRPC_WEB = {
     "name": "envoy.filters.http.grpc_web",
     "typed_config": typed("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"),
 }
-
-SECRETS = {**ADS, "initial_fetch_timeout": "1s"}
-"""A certificate that is missing must not hold up the other servers of a port for long."""
 
 _HANDSHAKE = "15s"
 _FIRST_BYTES = "5s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshlite.translate.envoy.schema import typed
-from meshlite.translate.envoy.values import ADS, only
+from meshlite.translate.envoy.values import SECRETS, only
 from meshlite.translate.plan.cluster import Policy, Tls
 
 _SOCKETS = "envoy.extensions.transport_sockets"
@@ -51,8 +51,7 @@ def _tls(tls: Tls, http2: bool) -> dict[str, Any]:
     if tls.roots:
         common["combined_validation_context"] = {
             "default_validation_context": only(
-                match_typed_subject_alt_names=[match for name in tls.names for match in _names(name)],
-                crl={"filename": tls.revoked_file} if tls.revoked_file else None,
+                match_typed_subject_alt_names=[match for name in tls.names for match in _names(name)]
             ),
             "validation_context_sds_secret_config": _secret(tls.roots),
         }
@@ -69,4 +68,4 @@ def _names(name: str) -> list[dict[str, Any]]:
 
 
 def _secret(name: str) -> dict[str, Any]:
-    return {"name": name, "sds_config": ADS}
+    return {"name": name, "sds_config": SECRETS}

@@ -8,6 +8,8 @@ from typing import Any
 from meshlite.translate.plan.route import Text
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
+SECRETS = {**ADS, "initial_fetch_timeout": "1s"}
+"""A certificate that is missing must not hold up all that waits beside it for long."""
 
 
 def duration(value: timedelta) -> str:

@@ -94,7 +94,8 @@ class Callee:
 
     `virtual`, `ranges`: addresses and subnets that mean it. `addressed`, by port: the replicas that callers
     on this node may dial by an address of their own. `key`: its own, also where others have the same host.
-    `from_caller`: its endpoints are dialled from the caller's network namespace.
+    `from_caller`: its endpoints are dialled from the caller's network namespace. `certified`: names of which
+    one stands in their certificates.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Callee:
     key: str = ""
     export_to: tuple[str, ...] = ()
     from_caller: bool = False
+    certified: tuple[str, ...] = ()
 
     @property
     def external(self) -> bool:

@@ -111,7 +111,6 @@ class Tls:
 
     certificate: str = ""
     roots: str = ""
-    revoked_file: str = ""
     names: tuple[str, ...] = ()
     sni: str = ""
 

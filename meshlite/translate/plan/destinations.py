@@ -247,6 +247,8 @@ def _endpoint_sets(
 def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
     service, http = use.service, _http(port, policy)
     original = service.discovery == "original"
+    if policy.tls is not None and policy.tls.roots and not policy.tls.names:
+        policy = replace(policy, tls=replace(policy.tls, names=service.certified))
     elsewhere = original or service.discovery == "dynamic"
     return Cluster(
         name,

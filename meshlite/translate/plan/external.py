@@ -158,6 +158,7 @@ def _callee(one: External, address: str, known: Replicas) -> Callee:
         key=one.key,
         export_to=one.export_to,
         from_caller=any(_loopback(entry.address) for part in one.parts for entry in part.endpoints),
+        certified=one.subject_alt_names,
     )
 
 

@@ -54,7 +54,7 @@ def policy(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
         _outliers(settings.outlier_detection),
         upgrade,
         http.use_client_protocol if http else False,
-        client_tls(settings.tls),
+        client_tls(settings.tls, rule.namespace),
         _PROXY_PROTOCOL[settings.proxy_protocol.version] if settings.proxy_protocol else 0,
         _tunnel(settings.tunnel) if settings.tunnel else None,
     )

@@ -6,6 +6,8 @@ CREDENTIAL = "kubernetes://"
 FILE = "file-cert:"
 FILE_ROOTS = "file-root:"
 ROOTS = "-cacert"
+SYSTEM = "system"
+"""Stands for a file of those who sign: the ones that the operating system trusts."""
 
 
 def certificate(chain: str, key: str) -> str:
