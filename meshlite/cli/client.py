@@ -1,4 +1,4 @@
-"""JSON over HTTP over a unix socket: how every verb talks to the server and to the local agent.
+"""JSON over HTTP: how every verb talks to the server and to the local agent, on a unix socket or over TLS.
 
 http.client rather than aiohttp: it is in the standard library and costs 30 ms of start-up less than half of
 aiohttp's, and a verb makes a handful of calls one after another.
@@ -12,10 +12,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from meshlite.cli.failure import Failure, Unreachable
+
+if TYPE_CHECKING:
+    from meshlite.cli.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,13 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @dataclass(frozen=True)
 class Client:
-    """A peer on this host. `name` and `advice` go into messages: "the server", "start it: …"."""
+    """A peer on this host, or the remote one instead. `name` and `advice` go into messages: "the server",
+    "start it: …"."""
 
     path: Path
     name: str
     advice: str
+    remote: Remote | None = None
 
     def get(self, path: str, timeout: float = 10.0, **query: str) -> Any:
         return self.call("GET", path, query=query, timeout=timeout).body
@@ -66,29 +71,32 @@ class Client:
     def _send(self, method: str, target: str, body: object, timeout: float) -> Answer:
         payload = None if body is None else json.dumps(body)
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if payload else {})
-        connection = _UnixConnection(self.path, timeout)
+        headers |= self.remote.headers if self.remote else {}
+        connection: http.client.HTTPConnection | None = None
         try:
+            connection = self.remote.connect(timeout) if self.remote else _UnixConnection(self.path, timeout)
             connection.request(method, target, payload, headers)
             response = connection.getresponse()
             return Answer(response.status, _parse(response.read(), response.getheader("Content-Type", "")))
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        where = str(self.path)
+        where = self.remote.url if self.remote else str(self.path)
         if isinstance(error, FileNotFoundError):
             return Unreachable(
                 f"{self.name} is not running", where=where, why="no such socket", next_step=self.advice
             )
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) and not self.remote:
             advice = "run the command as root, or join the group meshlite"
             return Unreachable(
                 f"{self.name} may not be asked", where=where, why="permission denied", next_step=advice
             )
         if isinstance(error, ConnectionRefusedError):
-            why = "nobody listens on the socket any more"
+            why = "nobody listens there" if self.remote else "nobody listens on the socket any more"
             return Unreachable(f"{self.name} is not running", where=where, why=why, next_step=self.advice)
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return Unreachable(f"{self.name} does not answer", where=where, why=why, next_step=self.advice)

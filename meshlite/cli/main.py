@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from meshlite.cli.failure import Failure
+from meshlite.cli.front import Front
 
 FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Start and stop": {
@@ -47,6 +48,10 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "retry": ("shorthands", "Say how often failed requests to a service are tried again."),
         "expose": ("exposures", "Open a port of this mesh's hosts for a service."),
         "egress": ("exposures", "Send calls to an outside host through the egress gateway."),
+    },
+    "Who may come in": {
+        "token": ("token", "Let nodes join: create, list and revoke join tokens."),
+        "access": ("access", "Let people use the mesh from elsewhere, with a role."),
     },
     "Processes and shell": {
         "server": ("processes", "Run the central server in the foreground."),
@@ -121,11 +126,17 @@ def unexpected(error: Exception) -> Failure:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Settings file, instead of /etc/meshlite/meshlite.yaml.",
 )
+@click.option("--server", metavar="URL", help="Ask this server, with a bearer token; instead of this host's.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The bearer token for it, else in MESHLITE_TOKEN.",
+)
 @click.version_option(None, "--version", package_name="meshlite", message="meshlite %(version)s")
 @click.pass_context
-def root(ctx: click.Context, config: Path | None) -> None:
+def root(ctx: click.Context, config: Path | None, server: str | None, token_file: Path | None) -> None:
     """An Istio-compatible service mesh beside Docker Compose, without Kubernetes."""
-    ctx.obj = config
+    ctx.obj = Front(config, server, token_file)
 
 
 def main() -> None:

@@ -44,8 +44,9 @@ def _families() -> Iterator[str]:
 
 
 def _verb(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f"### meshlite {command.name}\n"
-    yield f"```\nmeshlite {command.name} {' '.join(command.collect_usage_pieces(context))}\n```\n"
+    depth = "###" if context.parent and context.parent.parent is None else "####"
+    yield f"{depth} {context.command_path}\n"
+    yield f"```\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     yield from _help(cleandoc(command.help or ""))
     records = [param.get_help_record(context) for param in command.params]
     rows = [record for record in records if record and record[1]]
@@ -53,6 +54,9 @@ def _verb(command: click.Command, context: click.Context) -> Iterator[str]:
         yield "| option | |\n|---|---|"
         yield "\n".join(f"| `{_cell(option)}` | {_cell(text)} |" for option, text in rows)
         yield ""
+    if isinstance(command, click.Group):
+        for name, part in command.commands.items():
+            yield from _verb(part, click.Context(part, parent=context, info_name=name))
 
 
 def _help(text: str) -> Iterator[str]:

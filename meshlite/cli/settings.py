@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
+from meshlite.cli.front import Front
 from meshlite.config import Settings, from_process
 
 
 def settings_of(ctx: click.Context, **flags: object) -> Settings:
     """Settings from the file of `--config`, the environment, and flags that are not None."""
-    config = ctx.find_root().obj
+    config = front_of(ctx).config
     try:
         return from_process(config, **flags)
     except ValueError as error:
         raise Failure("the settings cannot be used", why=str(error), next_step="correct them") from error
 
 
+def front_of(ctx: click.Context | None) -> Front:
+    """What was said before the verb; nothing, where there is no command line."""
+    front = ctx.find_root().obj if ctx else None
+    return front if isinstance(front, Front) else Front()
+
+
+def host_config(ctx: click.Context) -> Path | None:
+    """The settings file, for verbs that work on this host. Raises UsageError where a server was named."""
+    front = front_of(ctx)
+    if front.server is not None:
+        raise click.UsageError(f"{ctx.command.name} works on this host: leave --server out")
+    return front.config
+
+
 def server_of(settings: Settings) -> Client:
-    return Client(settings.paths.admin_socket, "the server", _advice(settings, "server"))
+    """The server of `--server`, with a bearer token; else the one on this host."""
+    front = front_of(click.get_current_context(silent=True))
+    if front.server is None:
+        return Client(settings.paths.admin_socket, "the server", _advice(settings, "server"))
+    from meshlite.cli.remote import remote
+
+    advice = "check the URL, and that the way there is open"
+    return Client(settings.paths.admin_socket, "the server", advice, remote(front.server, _token(front)))
+
+
+def _token(front: Front) -> str:
+    if front.token_file is not None:
+        token = front.token_file.read_text().strip()
+    else:
+        token = os.environ.get("MESHLITE_TOKEN", "").strip()
+    if not token:
+        step = "give --token-file FILE or MESHLITE_TOKEN; made on its host by: meshlite access create"
+        raise Failure(f"{front.server} wants a bearer token", next_step=step)
+    return token
 
 
 def agent_of(settings: Settings) -> Client:

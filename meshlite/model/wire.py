@@ -34,7 +34,7 @@ class Event(Frozen):
     """Something that happened in the mesh, said to a person. Kept in memory, newest last."""
 
     time: _Time
-    kind: Literal["node", "workload", "resource", "certificate", "token", "server"]
+    kind: Literal["node", "workload", "resource", "certificate", "token", "access", "server"]
     subject: str = Field(description="name of the node, service, resource or identity")
     message: str
 
@@ -67,6 +67,67 @@ class Token(Frozen):
 
     token: str = Field(repr=False)
     expires: _Time
+    id: str = Field(description="its name in lists and for revoking; no secret")
+
+
+class JoinToken(Frozen):
+    """A join token as lists show it. `uses`: how often it may still be used."""
+
+    id: str
+    namespaces: tuple[str, ...] | None = Field(description="see TokenRequest; null: any")
+    node: str = Field(description="only a node of this name; empty: any")
+    uses: int
+    expires: _Time
+    created: _Time = Field(description="0: by a version that did not keep it")
+    author: str
+
+
+class JoinTokens(Frozen):
+    """GET /v1/tokens: those that can still be used, the newest first."""
+
+    tokens: tuple[JoinToken, ...]
+
+
+# --- people -----------------------------------------------------------------------------------------------
+
+PersonRole = Literal["viewer", "operator", "admin"]
+
+
+class AccessRequest(Frozen):
+    """POST /v1/access: let a person, or a program that acts for people, call from elsewhere.
+
+    viewer: look; operator: change resources, too; admin: tokens and nodes, too.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._@-]{0,61}[A-Za-z0-9])?$")
+    role: PersonRole
+    ttl_seconds: float = Field(default=30 * 86400.0, gt=0, le=366 * 86400)
+
+
+class Access(Frozen):
+    """Somebody's access as lists show it."""
+
+    name: str
+    role: PersonRole
+    expires: _Time
+    created: _Time
+    author: str
+
+
+class Accesses(Frozen):
+    """GET /v1/access: those that have not expired, by name."""
+
+    access: tuple[Access, ...]
+
+
+class AccessToken(Frozen):
+    """`token` is shown this once; it is sent as `Authorization: Bearer <token>`; its form is Token's."""
+
+    token: str = Field(repr=False)
+    access: Access
+
+
+# --- joining and certificates -----------------------------------------------------------------------------
 
 
 class JoinRequest(Frozen):

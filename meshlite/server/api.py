@@ -71,7 +71,7 @@ def _http_handler(route: Route) -> HttpHandler:
 
 
 def identify(request: web.Request, parts: Parts) -> Caller:
-    """Who is at the other end: by the kernel on the local socket, by certificate over TLS."""
+    """Who is at the other end: by the kernel on the local socket; by bearer token or certificate over TLS."""
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the caller has gone")
@@ -79,6 +79,8 @@ def identify(request: web.Request, parts: Parts) -> Caller:
     if connection.family == socket.AF_UNIX:
         group = request.app[GROUP_ID]
         return auth.from_local(_peer(connection), os.geteuid(), group if group >= 0 else None)
+    if (header := request.headers.get("Authorization")) is not None:
+        return parts.access.caller(auth.bearer(header))
     certificate = transport.get_extra_info("peercert")
     if not certificate:
         return auth.STRANGER

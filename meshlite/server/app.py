@@ -20,6 +20,7 @@ from aiohttp import web
 from meshlite.config import Settings
 from meshlite.log import to_stderr
 from meshlite.server import ca, tls
+from meshlite.server.access import AccessBook
 from meshlite.server.admission import admit
 from meshlite.server.api import GROUP_ID, PARTS, CallersFaults, errors_as_json, install
 from meshlite.server.auth import GROUP
@@ -144,7 +145,8 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         registry.status_of,
     )
     enrolment = Enrolment(mirror, store, registry, authority, events, clock)
-    return Parts(registry, resources, enrolment, events, clock, clock.wall(), encoder())
+    access = AccessBook(mirror, events, clock, authority.pin)
+    return Parts(registry, resources, enrolment, access, events, clock, clock.wall(), encoder())
 
 
 async def _end_streams(app: web.Application) -> None:
@@ -184,6 +186,7 @@ async def _prune(parts: Parts) -> None:
     while True:
         try:
             await parts.enrolment.prune()
+            await parts.access.prune()
         except (Unavailable, Conflict) as error:
             _log.error("expired certificates are not removed yet: %s", error)
         await asyncio.sleep(PRUNE_EVERY)

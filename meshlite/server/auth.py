@@ -1,7 +1,7 @@
 """Who calls, and what they may do. Pure: what the socket says of the peer comes in as values.
 
-Today a caller is whoever the kernel vouches for on the local socket, or a node with its certificate. A bearer
-token will be one more function here that makes a Caller with fewer roles.
+A caller is whoever the kernel vouches for on the local socket, a node with its certificate, or a person with
+a bearer token and the role that it was made for.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class Role(StrEnum):
     OWN_NODE = "own node"  # a node, on a path that names itself
 
 
+_LADDER = (Role.ANYONE, Role.VIEWER, Role.OPERATOR, Role.ADMIN)
+"""Each may do what those before it may."""
+
+
 @dataclass(frozen=True)
 class Caller:
     """`name` is for logs and history; `node` is set for nodes only."""
@@ -55,8 +59,20 @@ def from_local(peer: Peer, own_uid: int, group: int | None) -> Caller:
     """Root, the server's own user and members of the group are admin; others nobody."""
     if peer.uid not in (0, own_uid) and group not in peer.groups:
         return STRANGER
-    roles = {Role.ANYONE, Role.VIEWER, Role.OPERATOR, Role.ADMIN}
-    return Caller(f"uid {peer.uid} on the local socket", frozenset(roles))
+    return Caller(f"uid {peer.uid} on the local socket", frozenset(_LADDER))
+
+
+def person(name: str, role: str) -> Caller:
+    """Somebody with a bearer token for this role."""
+    return Caller(name, frozenset(_LADDER[: _LADDER.index(Role(role)) + 1]))
+
+
+def bearer(header: str) -> str:
+    """The token of an Authorization header (RFC 6750, section 2.1). Refusal (401) for another scheme."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "the Authorization header has no bearer token")
+    return token.strip()
 
 
 def from_certificate(
@@ -94,8 +110,9 @@ def permit(caller: Caller, allowed: Collection[Role], node: str = "") -> None:
     if caller == STRANGER:
         raise Refusal(
             HTTPStatus.UNAUTHORIZED,
-            "who are you? This needs a node's certificate or the local socket",
-            f"on the server's host, as root or in group {GROUP}, use the local socket; a node joins first",
+            "who are you? This needs a bearer token, a node's certificate or the local socket",
+            f"from elsewhere use a token (meshlite access create); on the server's host, as root or in group "
+            f"{GROUP}, the local socket; a node joins first",
         )
     wanted = " or ".join(sorted(allowed))
     if Role.OWN_NODE in allowed and caller.node:

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from meshlite.model.names import canonical_namespace
+from meshlite.server.access import AccessBook
 from meshlite.server.auth import Caller, Role
 from meshlite.server.clock import Clock
 from meshlite.server.enrolment import Enrolment
@@ -30,6 +31,7 @@ class Parts:
     registry: Registry
     resources: ResourceBook
     enrolment: Enrolment
+    access: AccessBook
     events: Events
     clock: Clock
     started: float

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -12,6 +10,7 @@ from meshlite.model import wire
 from meshlite.model.identity import Identity, node_identity
 from meshlite.model.mesh import NodeRecord
 from meshlite.model.names import canonical_namespace
+from meshlite.server import secret
 from meshlite.server.auth import check_node_name
 from meshlite.server.ca import CertificateAuthority, Leaf
 from meshlite.server.clock import Clock
@@ -46,16 +45,47 @@ class Enrolment:
         """A new secret; only its hash is kept."""
         if request.node:
             check_node_name(request.node)
-        secret = secrets.token_urlsafe(32)
-        expires = self._clock.wall() + request.ttl_seconds
+        made, now = secret.new(), self._clock.wall()
+        name, expires = secret.digest(made), now + request.ttl_seconds
         namespaces = request.namespaces
         if namespaces is not None:
             namespaces = tuple(sorted({canonical_namespace(namespace) for namespace in namespaces}))
-        stored = StoredToken(namespaces=namespaces, node=request.node, expires=expires, uses=request.uses)
-        await self._mirror.commit([Write(TOKENS, _hash(secret), stored, expected=0)])
+        stored = StoredToken(
+            namespaces=namespaces,
+            node=request.node,
+            expires=expires,
+            uses=request.uses,
+            created=now,
+            author=author,
+        )
+        await self._mirror.commit([Write(TOKENS, name, stored, expected=0)])
         whom = f"node {request.node}" if request.node else "any node"
         self._events.add("token", whom, f"may join for {request.ttl_seconds:g} s, by {author}")
-        return wire.Token(token=f"{secret}.{self.authority.pin}", expires=expires)
+        return wire.Token(token=f"{made}.{self.authority.pin}", expires=expires, id=_id(name))
+
+    async def tokens(self) -> tuple[wire.JoinToken, ...]:
+        """Join tokens that can still be used, the newest first."""
+        now = self._clock.wall()
+        stored = [
+            (_id(entry.key.removeprefix(TOKENS.prefix)), parse(TOKENS, entry))
+            for entry in await self._store.scan(TOKENS.prefix)
+        ]
+        listed = [wire.JoinToken(id=id, **token.model_dump()) for id, token in stored if token.expires > now]
+        return tuple(sorted(listed, key=lambda token: (-token.created, token.id)))
+
+    async def revoke_token(self, id: str, author: str) -> None:
+        """Nobody joins with it any more; who has joined stays. Refusal (404) for an unknown one."""
+        async with self._mirror.lock:
+            names = [e.key.removeprefix(TOKENS.prefix) for e in await self._store.scan(TOKENS.prefix)]
+            found = next((name for name in names if _id(name) == id), None)
+            if found is None:
+                raise Refusal(
+                    HTTPStatus.NOT_FOUND,
+                    f"there is no join token {id}",
+                    "it may be used up, expired or revoked: meshlite token list",
+                )
+            await self._mirror.commit([Write(TOKENS, found, None)])
+        self._events.add("token", id, f"revoked by {author}")
 
     async def join(self, request: wire.JoinRequest, peer: str) -> wire.Certificate:
         """A node's first certificate for a valid token. `peer`: the address it calls from."""
@@ -64,7 +94,7 @@ class Enrolment:
             used, token = await self._spend(request, now)
             stored = self._mirror.get(NODES, name) or StoredNode(record=NodeRecord(name=name))
             if stored.joined and token.node != name:
-                hint = f"remove it first, or make a token for it: POST /v1/tokens with node={name}"
+                hint = f"remove it first, or make a token for it: meshlite token create --node {name}"
                 self._refuse(HTTPStatus.CONFLICT, name, f"a node {name} has joined already", hint)
             leaf = self._sign(request.csr, node_identity(self._registry.trust_domain, name), now)
             record = stored.record.model_copy(update={"address": request.address or peer})
@@ -117,11 +147,11 @@ class Enrolment:
 
     async def _spend(self, request: wire.JoinRequest, now: float) -> tuple[Write[StoredToken], StoredToken]:
         """The token, and what to write so that it has one use less."""
-        name = _hash(request.token.split(".", 1)[0])
+        name = secret.digest(request.token)
         entry = await self._store.get(TOKENS.key(name))
         token = parse(TOKENS, entry) if entry else None
         if entry is None or token is None or token.expires <= now:
-            hint = "ask for a new one: POST /v1/tokens on the server's local socket"
+            hint = "ask for a new one: meshlite token create, on the server's host"
             self._refuse(
                 HTTPStatus.UNAUTHORIZED, request.node, "the token is unknown, used up or expired", hint
             )
@@ -168,9 +198,9 @@ class Enrolment:
         raise Refusal(status, reason, hint)
 
 
-def _hash(secret: str) -> str:
-    """The secret has 256 random bits: a plain hash cannot be turned back."""
-    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+def _id(digest: str) -> str:
+    """A token's name for people: enough of its hash to tell it from others."""
+    return digest[:12]
 
 
 def _record(leaf: Leaf, identity: str, node: str) -> Write[wire.Issued]:

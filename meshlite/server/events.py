@@ -11,7 +11,7 @@ from meshlite.server.clock import Clock
 
 KEPT = 1000
 
-Kind = Literal["node", "workload", "resource", "certificate", "token", "server"]
+Kind = Literal["node", "workload", "resource", "certificate", "token", "access", "server"]
 
 
 class Events:

@@ -42,6 +42,26 @@ async def make_token(call: Call) -> wire.Token:
     return await call.parts.enrolment.make_token(call.body, call.caller.name)
 
 
+async def tokens(call: Call) -> wire.JoinTokens:
+    return wire.JoinTokens(tokens=await call.parts.enrolment.tokens())
+
+
+async def revoke_token(call: Call) -> None:
+    await call.parts.enrolment.revoke_token(call.path["token"], call.caller.name)
+
+
+async def create_access(call: Call) -> wire.AccessToken:
+    return await call.parts.access.create(call.body, call.caller.name)
+
+
+async def accesses(call: Call) -> wire.Accesses:
+    return wire.Accesses(access=call.parts.access.all())
+
+
+async def revoke_access(call: Call) -> None:
+    await call.parts.access.revoke(call.path["name"], call.caller.name)
+
+
 async def join(call: Call) -> wire.Certificate:
     return await call.parts.enrolment.join(call.body, _reachable(call.http.remote))
 

@@ -18,7 +18,8 @@ from meshlite.server.call import Route
 
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
-    "Over TLS nodes show their certificate; on the server's local socket root and group meshlite are admin. "
+    "Over TLS people send a bearer token and nodes show their certificate; on the server's local socket root "
+    "and group meshlite are admin. "
     "Every answer that is not 2xx has an Error as its body, unless said otherwise."
 )
 
@@ -36,7 +37,8 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         "components": {
             "schemas": definitions,
             "securitySchemes": {
-                "node": {"type": "mutualTLS", "description": "a node's certificate from POST /v1/nodes/join"}
+                "person": {"type": "http", "scheme": "bearer", "description": "from POST /v1/access"},
+                "node": {"type": "mutualTLS", "description": "a node's certificate from POST /v1/nodes/join"},
             },
         },
     }
@@ -66,8 +68,12 @@ def _operation(route: Route, schemas: dict[Any, dict[str, Any]]) -> dict[str, An
     if route.body is not None:
         content = {"application/json": {"schema": schemas[route.body, "validation"]}}
         operation["requestBody"] = {"required": True, "content": content}
-    if route.allow & {Role.NODE, Role.OWN_NODE}:
-        operation["security"] = [{"node": []}]
+    people, nodes = (
+        route.allow & {Role.VIEWER, Role.OPERATOR, Role.ADMIN},
+        route.allow & {Role.NODE, Role.OWN_NODE},
+    )
+    if people or nodes:
+        operation["security"] = [{"person": []}] * bool(people) + [{"node": []}] * bool(nodes)
     return operation
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from meshlite.model.mesh import NodeRecord, Resource, Service
-from meshlite.model.wire import Issued, Report, Revision
+from meshlite.model.wire import Access, Issued, Report, Revision
 from meshlite.model.workload import Frozen
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -36,6 +36,15 @@ class StoredToken(Frozen):
     node: str
     expires: float
     uses: int
+    created: float = 0.0
+    author: str = ""
+
+
+class StoredAccess(Frozen):
+    """A person's access. Its key is their name; of the bearer token there is the hash of its secret only."""
+
+    access: Access
+    digest: str
 
 
 class Counter(Frozen):
@@ -64,5 +73,7 @@ HISTORY = Table("history/", Revision)  # by Resource.key and generation
 TOKENS = Table("tokens/", StoredToken)  # by SHA-256 of the secret
 CERTIFICATES = Table("certificates/", Issued)  # by serial number
 
-MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, COUNTERS)
-"""Those that the server keeps in memory too: what the snapshot is made from."""
+ACCESS = Table("access/", StoredAccess)  # by name
+
+MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, COUNTERS, ACCESS)
+"""Those that the server keeps in memory too: what the snapshot is made from, and who may call."""

@@ -27,6 +27,20 @@ ROUTES: tuple[Route, ...] = (
         body=wire.TokenRequest, answer=wire.Token,
     ),
     Route(
+        "GET", "/v1/tokens", handlers.tokens, _ADMIN, "Join tokens that can still be used",
+        answer=wire.JoinTokens,
+    ),
+    Route("DELETE", "/v1/tokens/{token}", handlers.revoke_token, _ADMIN, "Let nobody join with it any more"),
+    Route(
+        "POST", "/v1/access", handlers.create_access, _ADMIN, "Let a person call, with a role",
+        body=wire.AccessRequest, answer=wire.AccessToken,
+    ),
+    Route(
+        "GET", "/v1/access", handlers.accesses, _ADMIN, "Which people may call, and as what",
+        answer=wire.Accesses,
+    ),
+    Route("DELETE", "/v1/access/{name}", handlers.revoke_access, _ADMIN, "Take a person's access away"),
+    Route(
         "POST", "/v1/nodes/join", handlers.join, _PUBLIC, "Join with a token: the node's first certificate",
         body=wire.JoinRequest, answer=wire.Certificate,
     ),

@@ -35,7 +35,7 @@ def test_help_lists_every_verb_and_imports_none() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     *text, modules = done.stdout.splitlines()
     assert all(any(line.split()[:1] == [verb] for line in text) for verb in VERBS)
-    assert modules == "['meshlite.cli', 'meshlite.cli.failure', 'meshlite.cli.main']"
+    assert modules == "['meshlite.cli', 'meshlite.cli.failure', 'meshlite.cli.front', 'meshlite.cli.main']"
 
 
 def test_help_is_quick() -> None:

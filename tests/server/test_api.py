@@ -85,6 +85,13 @@ async def test_every_answer_of_a_session_is_as_the_openapi_document_says(server:
     await admin("GET", "/v1/ca", "/v1/ca")
     await admin("PUT", "/v1/nodes/web-1/projects", "/v1/nodes/{node}/projects", json={"projects": ["shop"]})
     token = (await admin("POST", "/v1/tokens", "/v1/tokens", json={"node": "web-1"}))["token"]
+    listed = await admin("GET", "/v1/tokens", "/v1/tokens")
+    spare = (await admin("POST", "/v1/tokens", "/v1/tokens", json={}))["id"]
+    assert spare not in str(listed)
+    await admin("DELETE", f"/v1/tokens/{spare}", "/v1/tokens/{token}")
+    await admin("POST", "/v1/access", "/v1/access", json={"name": "ann", "role": "viewer"})
+    await admin("GET", "/v1/access", "/v1/access")
+    await admin("DELETE", "/v1/access/ann", "/v1/access/{name}")
     key = ca.new_key()
     join = {"node": "web-1", "token": token, "csr": make_csr(key)}
     await admin("POST", "/v1/nodes/join", "/v1/nodes/join", json=join)
@@ -523,7 +530,7 @@ async def test_no_garbage_makes_the_server_fail(server: Running, route: Any) -> 
         if segment in (".", ".."):
             segment = "dots"
         path = route.path
-        for part in ("{node}", "{kind}", "{namespace}", "{name}"):
+        for part in ("{node}", "{kind}", "{namespace}", "{name}", "{token}"):
             path = path.replace(part, segment)
         status, text = asyncio.run_coroutine_threadsafe(send(path + query, body), loop).result(20)
         assert status < 500, (path, body, text)

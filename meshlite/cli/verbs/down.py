@@ -17,7 +17,7 @@ from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part,
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import foreign, project_option, put, remaining
-from meshlite.cli.settings import agent_of, settings_of
+from meshlite.cli.settings import agent_of, host_config, settings_of
 from meshlite.config import Settings
 
 LEAVE_SECONDS = 60.0
@@ -42,12 +42,13 @@ def down(
     sudo meshlite down
     sudo meshlite down --all --purge
     """
+    config = host_config(ctx)
     need_root("down")
     settings = settings_of(ctx)
     if ignore_missing and not everything and foreign(settings, projects):
         note(f"{', '.join(projects) or 'this folder'} is not in the mesh by itself; nothing to do")
         return
-    take_down(settings, ctx.find_root().obj, projects, everything, purge)
+    take_down(settings, config, projects, everything, purge)
 
 
 def take_down(

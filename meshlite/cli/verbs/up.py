@@ -16,7 +16,7 @@ from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import current_project, join, project_option
 from meshlite.cli.readiness import wait_for_capture, wait_for_engine, wait_for_hook, wait_for_proxy
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import host_config, server_of, settings_of
 from meshlite.config import Settings
 
 
@@ -38,6 +38,7 @@ def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: 
     cd my-compose-app && sudo meshlite up -d
     sudo meshlite up -d -p shop -p billing
     """
+    config = host_config(ctx)
     need_root("up")
     settings = settings_of(ctx, hook=False if no_hook else None)
     if settings.server:
@@ -46,7 +47,7 @@ def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: 
             "up starts a mesh of this host", why=why, next_step="meshlite agent joins that server's mesh"
         )
     wanted = projects if projects or everything else (current_project(),)
-    start(settings, ctx.find_root().obj, wanted, everything)
+    start(settings, config, wanted, everything)
     if detach:
         click.echo(next_steps(wanted, everything, idle(settings, wanted)))
         return
@@ -55,7 +56,7 @@ def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: 
     from meshlite.cli.verbs.down import take_down
 
     follow(server_of(settings))
-    take_down(settings, ctx.find_root().obj, wanted, everything)
+    take_down(settings, config, wanted, everything)
 
 
 def start(settings: Settings, config: Path | None, projects: Sequence[str], everything: bool) -> None:
