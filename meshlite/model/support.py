@@ -53,6 +53,10 @@ def _any(value: object) -> bool:
     return True
 
 
+def _given(value: object) -> bool:
+    return value is not None
+
+
 def _of_gateways(labels: Mapping[str, str]) -> bool:
     return labels.get("istio") in ("ingressgateway", "egressgateway")
 
@@ -83,7 +87,8 @@ _OCI = "OCI images are not fetched: put the module on a web server (http, https)
 _SECRET = "is for OCI images, which are not fetched"
 _BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
 _WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
-_SOCKET = "is not looked at: within a node no chain has a transport socket"
+_SHARED = "has no effect: all workloads of a node share one Envoy, which runs as the node has it set up"
+_TRANSPORT = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
 _EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
@@ -147,9 +152,11 @@ GAPS: tuple[Gap, ...] = (
     Gap(_EF, "configPatches[].match.context", "refused", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),
     Gap(_EF, "configPatches[].match.waypoint", "refused", _WAYPOINT),
     Gap(_EF, "configPatches[].match.listener.portName", "warned", "was never built by Istio: no port has it"),
-    Gap(_EF, "configPatches[].match.listener.filterChain.transportSocket", "warned", _SOCKET),
+    Gap(_EF, "configPatches[].match.listener.filterChain.transportSocket", "warned", _TRANSPORT),
     Gap(_EF, "configPatches[].patch.filterClass", "warned", _CLASS, _not("UNSPECIFIED"), "all"),
-    Gap(_PC, "selector", "refused", "proxy configurations are not in effect yet", _any),
+    Gap(_PC, "concurrency", "warned", _SHARED, _given),
+    Gap(_PC, "environmentVariables", "warned", _SHARED),
+    Gap(_PC, "image", "warned", _SHARED),
     Gap(_GW, "servers[].bind", "refused", _SOCKET, _begins("unix:"), "unix sockets"),
     Gap(_GW, "servers[].defaultEndpoint", "refused", "was never built by Istio: write a VirtualService"),
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),

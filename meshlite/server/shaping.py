@@ -35,7 +35,7 @@ _SELECTING = {
     "TrafficExtension": "extends its proxy",
     "EnvoyFilter": "changes its proxy's configuration",
     "Telemetry": "says what is observed",
-    "ProxyConfig": "sets up its proxy",
+    "ProxyConfig": "is for a proxy of its own, which it does not have",
     "Sidecar": "says what it may call",
 }
 """Kinds that choose workloads, and what they do for them."""
