@@ -103,6 +103,7 @@ class Settings(_Settings):
     virtual_network: str = Field(default="240.240.0.0/16", description="addresses of services")
     link_network: str = Field(default="169.254.0.0/16", description="addresses of private links")
     lease_seconds: float = Field(default=10.0, gt=0, description="a silent node is gone after this time")
+    audit_entries: int = Field(default=10_000, ge=100, le=1_000_000, description="kept by the audit log")
     certificate_hours: float = Field(default=24.0, gt=0, description="lifetime of workload certificates")
 
 

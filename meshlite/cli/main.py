@@ -52,6 +52,7 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Who may come in": {
         "token": ("token", "Let nodes join: create, list and revoke join tokens."),
         "access": ("access", "Let people use the mesh from elsewhere, with a role."),
+        "audit": ("audit", "Who changed what, and who was refused."),
     },
     "Processes and shell": {
         "server": ("processes", "Run the central server in the foreground."),

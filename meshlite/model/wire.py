@@ -45,6 +45,31 @@ class Events(Frozen):
     events: tuple[Event, ...]
 
 
+class AuditEntry(Frozen):
+    """A change that was asked for, or a refusal. No secret is in it.
+
+    `hash` covers the entry and `previous`, the hash of the entry before: a changed or missing one shows.
+    """
+
+    number: int
+    time: _Time
+    who: str
+    source: str = Field(description="the address that the request came from, or: local socket")
+    action: str = Field(description="method and path")
+    subject: str = Field(description="what it was about: keys, names, ids")
+    status: int = Field(description="of HTTP: below 300 it was done")
+    reason: str = Field(default="", description="why it was refused")
+    previous: str
+    hash: str
+
+
+class Audit(Frozen):
+    """GET /v1/audit, newest last. `intact`: the hashes of all that is kept fit together."""
+
+    entries: tuple[AuditEntry, ...]
+    intact: bool
+
+
 # --- nodes and their certificates -------------------------------------------------------------------------
 
 

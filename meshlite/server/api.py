@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from meshlite import __version__
 from meshlite.model.wire import Error
 from meshlite.server import auth
+from meshlite.server.asked import Asked
 from meshlite.server.auth import Caller, Role
 from meshlite.server.call import Answer, Call, Parts, Reply, Route
 from meshlite.server.openapi import document
@@ -58,16 +59,35 @@ def install(app: web.Application, routes: Sequence[Route] = ROUTES) -> None:
 def _http_handler(route: Route) -> HttpHandler:
     async def handle(request: web.Request) -> web.StreamResponse:
         parts = request.app[PARTS]
-        caller = auth.STRANGER if Role.ANYONE in route.allow else identify(request, parts)
-        path = dict(request.match_info)
-        auth.permit(caller, route.allow, path.get("node", ""))
-        if unknown := set(request.query) - set(route.query):
-            hint = f"there is: {', '.join(route.query)}" if route.query else ""
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"no such parameter: {', '.join(sorted(unknown))}", hint)
-        body = route.body and parsed(route.body, await _read(request, route.limit))
-        return _response(await route.handler(Call(parts, caller, path, dict(request.query), body, request)))
+        asked = Asked(route, request)
+        try:
+            answer = await _answer(route, request, parts, asked)
+        except Refusal as refusal:
+            await asked.refused(parts, refusal.status, refusal.body.error)
+            raise
+        except Conflict as error:
+            await asked.refused(parts, HTTPStatus.CONFLICT, str(error))
+            raise
+        except Unavailable as error:
+            await asked.refused(parts, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            raise
+        response = _response(answer)
+        await asked.answered(parts, response.status, answer)
+        return response
 
     return handle
+
+
+async def _answer(route: Route, request: web.Request, parts: Parts, asked: Asked) -> Answer:
+    asked.caller = caller = auth.STRANGER if Role.ANYONE in route.allow else identify(request, parts)
+    path = dict(request.match_info)
+    auth.permit(caller, route.allow, path.get("node", ""))
+    if unknown := set(request.query) - set(route.query):
+        hint = f"there is: {', '.join(route.query)}" if route.query else ""
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"no such parameter: {', '.join(sorted(unknown))}", hint)
+    body = parsed(route.body, await _read(request, route.limit)) if route.body else None
+    asked.body = body
+    return await route.handler(Call(parts, caller, path, dict(request.query), body, request))
 
 
 def identify(request: web.Request, parts: Parts) -> Caller:

@@ -23,6 +23,7 @@ from meshlite.server import ca, tls
 from meshlite.server.access import AccessBook
 from meshlite.server.admission import admit
 from meshlite.server.api import GROUP_ID, PARTS, CallersFaults, errors_as_json, install
+from meshlite.server.audit import open_audit
 from meshlite.server.auth import GROUP
 from meshlite.server.call import Parts
 from meshlite.server.clock import Clock
@@ -146,7 +147,8 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     )
     enrolment = Enrolment(mirror, store, registry, authority, events, clock)
     access = AccessBook(mirror, events, clock, authority.pin)
-    return Parts(registry, resources, enrolment, access, events, clock, clock.wall(), encoder())
+    audit = await open_audit(mirror, store, clock, settings.audit_entries)
+    return Parts(registry, resources, enrolment, access, audit, events, clock, clock.wall(), encoder())
 
 
 async def _end_streams(app: web.Application) -> None:

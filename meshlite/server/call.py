@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from meshlite.model.names import canonical_namespace
 from meshlite.server.access import AccessBook
+from meshlite.server.audit import AuditLog
 from meshlite.server.auth import Caller, Role
 from meshlite.server.clock import Clock
 from meshlite.server.enrolment import Enrolment
@@ -32,6 +33,7 @@ class Parts:
     resources: ResourceBook
     enrolment: Enrolment
     access: AccessBook
+    audit: AuditLog
     events: Events
     clock: Clock
     started: float
@@ -78,7 +80,8 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Route:
     """A row of the API: it routes, guards, and documents itself. `also`: answers of other statuses than 200.
 
-    An answer of None is 204. `limit`: bytes of body that are read at most.
+    An answer of None is 204. `limit`: bytes of body that are read at most. `audited`: what was
+    done goes to the audit log; who may not do it goes there in any case.
     """
 
     method: str
@@ -93,3 +96,4 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     limit: int = 64 * KIB
     media: str = "application/json"
+    audited: bool = False

@@ -206,10 +206,19 @@ async def history(call: Call) -> wire.History:
 
 
 async def events(call: Call) -> wire.Events:
-    text = call.query.get("limit", "100")
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"limit={text} is not a number", "how many events, e.g. 100")
-    return wire.Events(events=call.parts.events.latest(int(text)))
+    return wire.Events(events=call.parts.events.latest(_number(call, "limit", 100)))
+
+
+async def audit(call: Call) -> wire.Audit:
+    limit, since, after = _number(call, "limit", 100), _number(call, "since", 0), _number(call, "after", 0)
+    return await call.parts.audit.latest(limit, since, after)
+
+
+def _number(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 13):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name}={text} is not a number", "give a whole one, e.g. 100")
+    return int(text)
 
 
 def _reachable(peer: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from meshlite.model.mesh import NodeRecord, Resource, Service
-from meshlite.model.wire import Access, Issued, Report, Revision
+from meshlite.model.wire import Access, AuditEntry, Issued, Report, Revision
 from meshlite.model.workload import Frozen
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -73,6 +73,7 @@ HISTORY = Table("history/", Revision)  # by Resource.key and generation
 TOKENS = Table("tokens/", StoredToken)  # by SHA-256 of the secret
 CERTIFICATES = Table("certificates/", Issued)  # by serial number
 
+AUDIT = Table("audit/", AuditEntry)  # by number, twelve digits
 ACCESS = Table("access/", StoredAccess)  # by name
 
 MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, COUNTERS, ACCESS)

@@ -25,24 +25,33 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/tokens", handlers.make_token, _ADMIN, "Let a node join",
         body=wire.TokenRequest, answer=wire.Token,
+        audited=True,
     ),
     Route(
         "GET", "/v1/tokens", handlers.tokens, _ADMIN, "Join tokens that can still be used",
         answer=wire.JoinTokens,
     ),
-    Route("DELETE", "/v1/tokens/{token}", handlers.revoke_token, _ADMIN, "Let nobody join with it any more"),
+    Route(
+        "DELETE", "/v1/tokens/{token}", handlers.revoke_token, _ADMIN, "Let nobody join with it any more",
+        audited=True,
+    ),
     Route(
         "POST", "/v1/access", handlers.create_access, _ADMIN, "Let a person call, with a role",
         body=wire.AccessRequest, answer=wire.AccessToken,
+        audited=True,
     ),
     Route(
         "GET", "/v1/access", handlers.accesses, _ADMIN, "Which people may call, and as what",
         answer=wire.Accesses,
     ),
-    Route("DELETE", "/v1/access/{name}", handlers.revoke_access, _ADMIN, "Take a person's access away"),
+    Route(
+        "DELETE", "/v1/access/{name}", handlers.revoke_access, _ADMIN, "Take a person's access away",
+        audited=True,
+    ),
     Route(
         "POST", "/v1/nodes/join", handlers.join, _PUBLIC, "Join with a token: the node's first certificate",
         body=wire.JoinRequest, answer=wire.Certificate,
+        audited=True,
     ),
     Route(
         "POST", "/v1/nodes/{node}/certificate", handlers.renew, _OWN, "Renew the node's own certificate",
@@ -60,10 +69,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", "/v1/nodes/{node}", handlers.remove_node, _NODE_OR_ADMIN,
         "Forget a node: its workloads and its right to call",
+        audited=True,
     ),
     Route(
         "PUT", "/v1/nodes/{node}/projects", handlers.set_projects, _NODE_OR_ADMIN,
         "Which Compose projects the node puts into the mesh", body=wire.Projects, answer=NodeRecord,
+        audited=True,
     ),
     Route(
         "PUT", "/v1/nodes/{node}/workloads", handlers.report, _NODE_OR_ADMIN,
@@ -98,6 +109,7 @@ ROUTES: tuple[Route, ...] = (
         body=wire.ApplyRequest, answer=wire.ApplyResponse, also={422: wire.ApplyResponse},
         headers={"If-Match": "`*`: each document's generation must be the stored one, 0 for none; else 409"},
         limit=8 * MIB,
+        audited=True,
     ),
     Route(
         "GET", "/v1/analysis", handlers.analysis, _LOOK, "Istio's analysis of the mesh", answer=wire.Analysis
@@ -111,10 +123,20 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", _RESOURCE, handlers.delete, _WRITE, "Delete a resource",
         headers={"If-Match": "the generation that it must have, else 409"},
+        audited=True,
     ),
     Route(
         "GET", _RESOURCE + "/history", handlers.history, _LOOK, "The last changes of a resource",
         answer=wire.History,
+    ),
+    Route(
+        "GET", "/v1/audit", handlers.audit, _ADMIN, "Who changed what, and who was refused",
+        answer=wire.Audit,
+        query={
+            "limit": "how many, the newest; 100",
+            "since": "not older than this, in seconds since 1970",
+            "after": "of higher number than this",
+        },
     ),
     Route(
         "GET", "/v1/events", handlers.events, _LOOK, "What happened lately", answer=wire.Events,

@@ -115,3 +115,14 @@ def test_what_is_missing_for_a_server_elsewhere_is_said(
 )
 def test_what_is_left_is_told_in_two_units(seconds: float, text: str) -> None:
     assert left(seconds) == text
+
+
+def test_the_audit_log_from_the_command_line(mesh: Mesh, tmp_path: Path) -> None:
+    viewer = person(mesh, tmp_path, "vic", "viewer")
+    remote(mesh, viewer, "timeout", "reviews", "5s")
+    mesh.cli("access", "revoke", "vic")
+    rows = json.loads(mesh.cli("audit", "-n", "3", "-o", "json").stdout)
+    assert [(row["who"] == "vic", row["status"]) for row in rows] == [(False, 200), (True, 403), (False, 204)]
+    table = mesh.cli("audit", "--since", "10m")
+    assert table.exit_code == 0, table.output
+    assert "vic may not do this" in table.stdout

@@ -113,7 +113,7 @@ async def test_every_answer_of_a_session_is_as_the_openapi_document_says(server:
     await admin("GET", path.replace("reviews", "other"), resource)
     await admin("DELETE", path, resource)
     await admin("GET", path + "/history", resource + "/history")
-    for url in ("nodes", "workloads", "services", "snapshot", "events", "certificates", "analysis"):
+    for url in ("nodes", "workloads", "services", "snapshot", "events", "certificates", "analysis", "audit"):
         await admin("GET", f"/v1/{url}", f"/v1/{url}")
     await admin("POST", "/v1/analysis", "/v1/analysis", json={"documents": apply(rule())["documents"]})
     await admin("DELETE", "/v1/nodes/web-1", "/v1/nodes/{node}")
