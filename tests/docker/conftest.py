@@ -36,7 +36,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> str:
-    """An image with python3, curl, nc, ip, socat, nginx, redis, openssl, and grpcio, websockets, h2."""
+    """An image with python3, curl, nc, ip, socat, openssl, nginx, databases, and grpcio, websockets, h2."""
     prepare("image", "test")
     return "meshlite/test:latest"
 
