@@ -101,6 +101,11 @@ class Settings(_Settings):
     proxy_mark: int = Field(default=0x6D6C, description="SO_MARK of all connections the node proxy opens")
     proxy_concurrency: int = Field(default=0, description="worker threads; 0: one for each core, at most 4")
     virtual_network: str = Field(default="240.240.0.0/16", description="addresses of services")
+    virtual_network6: str = Field(
+        default="fd6d:6c00::/96",
+        pattern="^[0-9a-fA-F:]+/96$",
+        description="their IPv6 forms: a /96 that ends in the IPv4 address",
+    )
     link_network: str = Field(default="169.254.0.0/16", description="addresses of private links")
     lease_seconds: float = Field(default=10.0, gt=0, description="a silent node is gone after this time")
     audit_entries: int = Field(default=10_000, ge=100, le=1_000_000, description="kept by the audit log")

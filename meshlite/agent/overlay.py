@@ -77,6 +77,7 @@ def view(
         inbound_port=settings.ports.inbound,
         mark=settings.proxy_mark,
         virtual_network=settings.virtual_network,
+        virtual_network6=settings.virtual_network6 if any(map(has_ipv6, found)) else "",
         locality=settings.locality,
         host_workloads={
             item.workload.id: item.workload.addresses[0]
@@ -85,6 +86,11 @@ def view(
         },
         ipv6=ipv6,
     )
+
+
+def has_ipv6(found: Found) -> bool:
+    """Whether it has an IPv6 address that others may know, so that its programs may dial IPv6."""
+    return any(":" in interface for interface in found.interfaces)
 
 
 def _attachment(held: Attached, residents: list[Workload]) -> Attachment:
@@ -105,9 +111,11 @@ def _attachment(held: Attached, residents: list[Workload]) -> Attachment:
 
 
 def hosts(
-    snapshot: Snapshot, externals: tuple[External, ...], namespace: str
+    snapshot: Snapshot, externals: tuple[External, ...], namespace: str, network6: str = ""
 ) -> Mapping[str, tuple[str, ...]]:
     """What a workload of `namespace` finds in its hosts file: address -> names, shortest first.
+
+    `network6`: where virtual addresses have IPv6 forms, for who has IPv6; empty for others.
 
     Short names and aliases are the namespace's own; a service's name wins over a neighbour's alias, and both
     over the name of a declared host (`externals`). Names of single replicas are left to the engine's DNS.
@@ -122,8 +130,9 @@ def hosts(
             first, *others = names.answers(service.fqdn, namespace)
             replicas = snapshot.workloads_by_service.get(service.fqdn, ())
             extra = sorted(shared_aliases(replicas) - own) if service.namespace == namespace else []
-            lines.add(service.fqdn, service.address, (first, *extra, *others))
-    virtual = {host.key: host.address for host in snapshot.hosts}
+            for address in names.virtual_forms(service.address, network6):
+                lines.add(service.fqdn, address, (first, *extra, *others))
+    virtual = {host.key: names.virtual_forms(host.address, network6) for host in snapshot.hosts}
     for one in declared:
         for address in _dialled(one, virtual):
             lines.add(one.key, address, names.answers(one.host, namespace))
@@ -144,7 +153,7 @@ class _Lines:
             self.entries[address] = self.entries.get(address, ()) + free
 
 
-def _dialled(one: External, virtual: Mapping[str, str]) -> tuple[str, ...]:
+def _dialled(one: External, virtual: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Addresses to give to those who ask for its name. None where its own ones must do.
 
     That is so for wildcards, which no file can list, for what UDP is spoken to, since addresses of the mesh
@@ -153,4 +162,4 @@ def _dialled(one: External, virtual: Mapping[str, str]) -> tuple[str, ...]:
     protocols = {port_protocol(port.protocol) for port in one.ports.values()}
     if one.wildcard or not protocols or "udp" in protocols or one.host == "localhost":
         return ()
-    return tuple(filter(None, (virtual.get(one.key, ""), *(a for a in one.addresses if "/" not in a))))
+    return tuple(filter(None, (*virtual.get(one.key, ()), *(a for a in one.addresses if "/" not in a))))

@@ -18,8 +18,10 @@ from meshlite.agent import ads, certs, gateways, overlay
 from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
 from meshlite.agent.certs import Certificates
 from meshlite.agent.credentials import Credentials
+from meshlite.agent.damped import Damped
 from meshlite.agent.metrics import Timings
 from meshlite.agent.modules import Modules
+from meshlite.agent.peers import Peers, peers
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
@@ -58,6 +60,7 @@ class Picture:
     view: NodeView = field(default_factory=lambda: NodeView(name=""))
     translation: Translation = field(default_factory=lambda: Translation({}))
     found: tuple[Found, ...] = ()
+    peers: Peers = field(default_factory=lambda: Peers({}, {}, {}))
     problem: str = ""
 
 
@@ -89,6 +92,7 @@ class Reconciler:
         self._published = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
+        self._replicas: dict[str, Damped[Mapping[str, str]]] = {}
         self._drained: set[str] = set()
         self._secrets: Mapping[str, Encoded] = {}
         self._leaving = False
@@ -184,7 +188,8 @@ class Reconciler:
             self.picture = replace(self.picture, problem=f"translating failed: {error!r}")
             return
         self._timings.translation.observe(time.monotonic() - began)
-        self.picture = Picture(snapshot, view, translation, staying)
+        by_address = peers(snapshot.services, founds, staying, self._settings.virtual_network6)
+        self.picture = Picture(snapshot, view, translation, staying, by_address)
         secrets = {**self._secrets, **self._credentials.secrets}
         self._xds.publish({**translation.resources, ads.SECRET: secrets}, since)
         self._upstream.report(tuple(self._workload(found) for found in members))
@@ -197,7 +202,7 @@ class Reconciler:
 
     def _forget(self, known: set[str]) -> None:
         """What was noted of workloads that are gone."""
-        for noted in (self.reasons, self._failures):
+        for noted in (self.reasons, self._failures, self._replicas):
             for name in noted.keys() - known:
                 del noted[name]
         self._early &= known
@@ -238,7 +243,8 @@ class Reconciler:
         workload = found.workload
         early = Mode() if workload.id in self._early else None
         try:
-            await self._capture.attach(found, early)
+            replicas = self.picture.peers.of(found.namespace.key) if found.namespace else {}
+            await self._capture.attach(found, early, replicas)
         except (CaptureError, OSError) as error:
             self.reasons[workload.id] = str(error)
             failures = self._failures[workload.id] = self._failures.get(workload.id, 0) + 1
@@ -281,13 +287,20 @@ class Reconciler:
             picture = self.picture
             owners = {item.key: _namespace(item.owner, picture) for item in picture.view.attachments}
             declared = external.read(picture.snapshot.resources)
+            dual = self._dual_stack()
             names = {
-                namespace: overlay.hosts(picture.snapshot, declared, namespace)
+                (namespace, network6): overlay.hosts(picture.snapshot, declared, namespace, network6)
                 for namespace in {*owners.values()}
+                for network6 in ("", self._settings.virtual_network6)[: 1 + bool(dual)]
             }
+            network6 = {key: self._settings.virtual_network6 if key in dual else "" for key in owners}
             await asyncio.gather(
-                *(self._follow_up(key, picture, names[owner], effective) for key, owner in owners.items())
+                *(
+                    self._follow_up(key, picture, names[owner, network6[key]], effective)
+                    for key, owner in owners.items()
+                )
             )
+            self._look_again()
             alive = self.captured.value & self._capture.attached.keys()
             if alive != self.captured.value:
                 self.captured.set(frozenset(alive))
@@ -309,7 +322,8 @@ class Reconciler:
         }
         policy = picture.translation.strict[key]
         try:
-            await self._capture.set_mode(key, Mode(policy.default, policy.exceptions, policy.gateways), bound)
+            mode = Mode(policy.default, policy.exceptions, policy.gateways)
+            await self._capture.set_mode(key, mode, bound, self._replicas_for(held, picture))
             await self._capture.write_names(key, names)
         except (CaptureError, OSError, KeyError) as error:
             # A container that ends in this moment is no news.
@@ -322,6 +336,22 @@ class Reconciler:
             self.captured.set(self.captured.value | {key})
             self._early.discard(key)
             self.changed()
+
+    def _replicas_for(self, held: Attached, picture: Picture) -> Mapping[str, str]:
+        """Where its UDP goes. A change costs a program in every namespace; those that come together wait."""
+        newest = picture.peers.of(held.namespace)
+        return self._replicas.setdefault(held.key, Damped(newest)).follow(newest, time.monotonic())
+
+    def _look_again(self) -> None:
+        """When the next of those that wait is due."""
+        if due := [one.due for one in self._replicas.values() if one.due]:
+            seconds = max(0.01, min(due) - time.monotonic())
+            asyncio.get_running_loop().call_later(seconds, self._published.set)
+
+    def _dual_stack(self) -> frozenset[str]:
+        """Attachments of namespaces whose programs may dial IPv6."""
+        spaces = {one.namespace.key for one in self._founds or () if one.namespace and overlay.has_ipv6(one)}
+        return frozenset(key for key, held in self._capture.attached.items() if held.namespace in spaces)
 
     def _refusal(self, key: str) -> str:
         names = {f"outbound/{key}", f"inbound/{key}"}

@@ -91,6 +91,22 @@ def virtual_address(name: str, network: str, taken: Collection[str]) -> str:
     raise ValueError(f"no free virtual address left in {network}")
 
 
+def virtual_address6(address: str, network: str) -> str:
+    """The IPv6 form of a virtual address: its 32 bits at the end of a /96 `network`."""
+    return str(ipaddress.IPv6Network(network).network_address + int(ipaddress.IPv4Address(address)))
+
+
+def virtual_forms(address: str, network6: str) -> tuple[str, ...]:
+    """A virtual address in all forms in which it may be dialled; `network6` empty: nobody dials IPv6."""
+    return (address, virtual_address6(address, network6)) if network6 and address else (address,)
+
+
+def virtual_network6(virtual_network: str, network: str) -> str:
+    """Where the IPv6 forms of a virtual network's addresses are: `240.240.0.0/16` in a /96 is a /112."""
+    own = ipaddress.IPv4Network(virtual_network)
+    return f"{virtual_address6(str(own.network_address), network)}/{96 + own.prefixlen}"
+
+
 def _candidates(name: str, network: ipaddress.IPv4Network) -> Iterator[str]:
     usable = network.num_addresses - 2
     start = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")

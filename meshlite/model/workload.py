@@ -96,4 +96,7 @@ class Found(Frozen):
     hosts_file: str = Field(default="", description="the file that is its /etc/hosts, seen from the host")
     project: str = Field(default="", description="the Compose project it belongs to")
     enable: bool | None = Field(default=None, description="its own word on membership; None: as its project")
+    interfaces: tuple[str, ...] = Field(
+        default=(), description="own addresses with the length of their prefix"
+    )
     bound: dict[int, str] = Field(default={}, description="ports it listens on at one own address only")

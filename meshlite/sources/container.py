@@ -75,6 +75,7 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         hosts_file=hosts_file if namespace else "",
         project=labels.get(PROJECT, ""),
         enable=_flag(labels.get("meshlite.enable")),
+        interfaces=_interfaces(record),
         bound=_bound(ports, sight.listening or frozenset()),
     )
 
@@ -199,6 +200,17 @@ def _addresses(record: Record, mode: str) -> tuple[str, ...]:
         return ("127.0.0.1",)
     keys = ("IPAddress", "GlobalIPv6Address")
     return tuple(str(network[key]) for network in _networks(record) for key in keys if network.get(key))
+
+
+def _interfaces(record: Record) -> tuple[str, ...]:
+    """`172.18.0.3/16`: who has an address in the same network can be reached from there."""
+    keys = (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen"))
+    return tuple(
+        f"{network[address]}/{network[length]}"
+        for network in _networks(record)
+        for address, length in keys
+        if network.get(address) and network.get(length)
+    )
 
 
 def _network_aliases(record: Record) -> list[str]:

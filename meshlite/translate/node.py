@@ -54,6 +54,8 @@ class NodeView:
     inbound_port: int = 15006
     mark: int = 0x6D6C
     virtual_network: str = "240.240.0.0/16"
+    virtual_network6: str = ""
+    """Where services have IPv6 addresses too; empty where no workload of the node has any IPv6."""
     locality: str = ""
     host_workloads: dict[str, str] = field(default_factory=dict)
     """Workloads of the host's own namespace: id -> address to dial (loopback)."""

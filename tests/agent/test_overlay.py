@@ -11,6 +11,7 @@ from meshlite.agent.capture import Attached
 from meshlite.config import Settings
 from meshlite.model import names
 from meshlite.model.mesh import HostAddress, NodeRecord, Service, Snapshot
+from meshlite.model.names import virtual_address6
 from meshlite.model.workload import Found, NetworkNamespace, Workload
 from tests.model.external import declared, entry
 
@@ -141,6 +142,17 @@ def test_a_name_that_not_every_replica_has_is_not_the_services() -> None:
     snapshot = overlay.effective(Snapshot(version="v1"), SETTINGS, own)
     (names,) = overlay.hosts(snapshot, (), "shop").values()
     assert names[:3] == ("reviews", "stars", "reviews.shop")
+
+
+def test_who_has_ipv6_finds_ipv6_addresses_too() -> None:
+    snapshot = overlay.effective(Snapshot(version="v1"), SETTINGS, (workload("reviews-1"),))
+    address = snapshot.services[0].address
+    both = overlay.hosts(snapshot, (), "shop", "fd6d:6c00::/96")
+    assert set(both) == {address, virtual_address6(address, "fd6d:6c00::/96")}
+    assert len(set(both.values())) == 1
+    dual = found("app-1").model_copy(update={"interfaces": ("172.18.0.2/16", "fd00:1::2/64")})
+    assert overlay.view(SETTINGS, (dual,), {}).virtual_network6 == "fd6d:6c00::/96"
+    assert overlay.view(SETTINGS, (found("app-1"),), {}).virtual_network6 == ""
 
 
 API = "hosts: [api.example.com]\nports: [{number: 443, name: tls, protocol: TLS}]\nresolution: STATIC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshlite.agent.capture import Capture, Mode
-from tests.netns.world import MARK, Box, answering_udp, ask_udp, box, call, dial, run, serving
+from tests.netns.world import MARK, Box, answering_udp, ask_udp, box, call, dial, ping, run, serving
 
 pytestmark = pytest.mark.usefixtures("proxy", "servers")
 
@@ -50,6 +50,46 @@ async def test_the_proxys_own_connections_pass(key: str, app: Box, neighbour: Bo
 async def test_udp_passes(key: str, app: Box, neighbour: Box) -> None:
     async with answering_udp(neighbour, "0.0.0.0", 5353):
         assert await ask_udp(app, neighbour.v4, 5353) == "udp hello"
+
+
+async def test_udp_to_a_virtual_address_reaches_a_replica(
+    capture: Capture, key: str, app: Box, neighbour: Box
+) -> None:
+    replicas = {"240.240.0.7": neighbour.v4, "fd6d:6c00::f0f0:7": neighbour.v6}
+    await capture.set_mode(key, Mode(), replicas=replicas)
+    async with answering_udp(neighbour, "0.0.0.0", 5353), answering_udp(neighbour, "::", 5353):
+        for virtual in replicas:
+            assert await ask_udp(app, virtual, 5353) == "udp hello", virtual
+    for virtual in replicas:
+        assert await ping(app, virtual), virtual
+    assert await dial(app, "240.240.0.7", 9080) == "outbound 240.240.0.7:9080", "TCP is the proxy's"
+    assert await dial(app, "fd6d:6c00::f0f0:7", 9080) == "outbound [fd6d:6c00::f0f0:7]:9080"
+
+
+async def test_udp_to_an_own_virtual_address_stays_at_home(capture: Capture, key: str, app: Box) -> None:
+    await capture.set_mode(key, Mode(), replicas={"240.240.0.7": app.v4})
+    async with answering_udp(app, "0.0.0.0", 5353):
+        assert await ask_udp(app, "240.240.0.7", 5353) == "udp hello"
+
+
+async def test_udp_to_a_virtual_address_without_a_replica_is_refused_not_lost(key: str, app: Box) -> None:
+    for virtual in ("240.240.0.7", "fd6d:6c00::f0f0:7"):
+        with pytest.raises(OSError, match=r"Operation not permitted|refused"):
+            await ask_udp(app, virtual, 5353)
+
+
+async def test_without_a_default_route_udp_leaves_from_an_address_that_can_be_answered(
+    capture: Capture, neighbour: Box
+) -> None:
+    with box("internal", 9, default_route=False) as internal:
+        item = await capture.attach(internal.found)
+        replicas = {"240.240.0.7": neighbour.v4, "fd6d:6c00::f0f0:7": neighbour.v6}
+        await capture.set_mode(item.key, Mode(), replicas=replicas)
+        async with answering_udp(neighbour, "0.0.0.0", 5353), answering_udp(neighbour, "::", 5353):
+            for virtual in replicas:
+                assert await ask_udp(internal, virtual, 5353) == "udp hello", virtual
+        await capture.detach(item.key)
+        assert internal.run("ip -6 rule") == neighbour.run("ip -6 rule")
 
 
 async def test_nobody_reaches_the_proxys_ports_but_by_redirection(key: str, app: Box, neighbour: Box) -> None:

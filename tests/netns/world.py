@@ -95,7 +95,10 @@ class Box:
             addresses=(self.v4, self.v6),
         )
         namespace = process.namespace(self.process.pid)
-        return Found(workload=workload, namespace=namespace, hosts_file=self.hosts_file)
+        interfaces = (f"{self.v4}/24", f"{self.v6}/64")
+        return Found(
+            workload=workload, namespace=namespace, hosts_file=self.hosts_file, interfaces=interfaces
+        )
 
     def run(self, command: str) -> str:
         return run(f"nsenter --net={self.path} {command}")
@@ -227,6 +230,32 @@ async def dial(where: Box | None, address: str, port: int, mark: int = 0) -> str
     return made.greeting
 
 
+async def ping(where: Box, address: str) -> bool:
+    """Whether an ICMP echo is answered, by the address that was asked."""
+    with inside(where.path):
+        if ":" in address:
+            made = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        else:
+            made = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    made.setblocking(False)
+    request, answer = (128, 129) if ":" in address else (8, 0)
+    body = struct.pack("!BBHHH", request, 0, 0, 4711, 1)
+    checksum = ~sum(struct.unpack("!4H", body)) & 0xFFFF
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            made.connect((address, 0))
+            await loop.sock_sendall(made, body[:2] + struct.pack("!H", checksum) + body[4:])
+            while True:
+                heard = await loop.sock_recv(made, 200)
+                if (heard if ":" in address else heard[20:])[0] == answer:
+                    return True
+    except TimeoutError:
+        return False
+    finally:
+        made.close()
+
+
 async def ask_udp(where: Box | None, address: str, port: int) -> str:
     """One datagram there and back."""
     made = where.socket(address, socket.SOCK_DGRAM) if where else new_socket(address, socket.SOCK_DGRAM)
@@ -245,6 +274,8 @@ async def ask_udp(where: Box | None, address: str, port: int) -> str:
 @asynccontextmanager
 async def answering_udp(where: Box | None, address: str, port: int) -> AsyncIterator[None]:
     made = where.socket(address, socket.SOCK_DGRAM) if where else new_socket(address, socket.SOCK_DGRAM)
+    if ":" in address:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     made.bind((address, port))
 
     def answer() -> None:

@@ -17,6 +17,7 @@ from meshlite.agent.capture.attached import Attached
 from meshlite.agent.capture.rules import Mode, Proxy
 from meshlite.agent.capture.run import CaptureError, Runner
 from meshlite.config import Settings
+from meshlite.model.names import virtual_network6
 from meshlite.model.workload import Found, NetworkNamespace
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,14 @@ class Capture:
 
     def __init__(self, settings: Settings) -> None:
         ports = settings.ports
+        self._virtual_network6 = virtual_network6(settings.virtual_network, settings.virtual_network6)
         self._proxy = Proxy(
-            ports.outbound, ports.inbound, settings.proxy_mark, namespaces.own(), settings.link_network
+            ports.outbound,
+            ports.inbound,
+            settings.proxy_mark,
+            namespaces.own(),
+            settings.link_network,
+            (settings.virtual_network, self._virtual_network6),
         )
         self._folder = settings.paths.namespaces
         self._file = attached.file_of(settings)
@@ -54,7 +61,9 @@ class Capture:
         await self._clear_unknown(present)
         self._save()
 
-    async def attach(self, found: Found, mode: Mode | None = None) -> Attached:
+    async def attach(
+        self, found: Found, mode: Mode | None = None, replicas: Mapping[str, str] | None = None
+    ) -> Attached:
         """Mount the workload's namespace and give it a private link. Raises CaptureError.
 
         Nothing changes for the workload yet, except with a `mode`: then its rules are loaded in the same go,
@@ -68,9 +77,9 @@ class Capture:
             if held := self._of_namespace(found.namespace.key):
                 return held
             item = self._held[found.workload.id] = self._mount(found, found.namespace)
-            text, digest = self._rules(mode, found.bound) if mode else ("", "")
+            text, digest = self._rules(mode, found.bound, replicas or {}) if mode else ("", "")
             try:
-                await self._make_link(item, text)
+                await self._make_link(item, text, any(":" in one for one in found.interfaces))
             except BaseException:
                 namespaces.unmount(Path(item.path))
                 del self._held[item.key]
@@ -79,13 +88,20 @@ class Capture:
             self._save()
             return item
 
-    async def set_mode(self, key: str, mode: Mode, bound: Mapping[int, str] | None = None) -> bool:
+    async def set_mode(
+        self,
+        key: str,
+        mode: Mode,
+        bound: Mapping[int, str] | None = None,
+        replicas: Mapping[str, str] | None = None,
+    ) -> bool:
         """Capture the namespace's traffic from now on; False where that is so already.
 
-        `bound`: ports of apps that listen on one address of their own. Call it once the listeners are open:
+        `bound`: ports of apps that listen on one address of their own; `replicas`: virtual address -> where
+        UDP and ICMP for it go. Call it once the listeners are open:
         from here on a connection without one is refused.
         """
-        return await self._load(key, *self._rules(mode, bound or {}))
+        return await self._load(key, *self._rules(mode, bound or {}, replicas or {}))
 
     async def write_names(self, key: str, entries: Mapping[str, Sequence[str]]) -> bool:
         """Make `entries` (address -> names) the mesh's part of its hosts file; True where it changed."""
@@ -122,7 +138,13 @@ class Capture:
 
     async def _release(self, path: Path) -> None:
         """A namespace as it was before us; fine where it is gone already."""
-        await self._runner.inside(path, rules=rules.no_rules(), batch=links.removal_batch(), force=True)
+        await self._runner.inside(
+            path,
+            rules=rules.no_rules(),
+            batch=links.removal_batch(),
+            batch6=links.removal_batch6(),
+            force=True,
+        )
         namespaces.unmount(path)
 
     def _mount(self, found: Found, namespace: NetworkNamespace) -> Attached:
@@ -149,21 +171,26 @@ class Capture:
     def _of_namespace(self, inode: str) -> Attached | None:
         return next((item for item in self._held.values() if item.namespace == inode), None)
 
-    def _rules(self, mode: Mode, bound: Mapping[int, str]) -> tuple[str, str]:
+    def _rules(self, mode: Mode, bound: Mapping[int, str], replicas: Mapping[str, str]) -> tuple[str, str]:
         """The text for nftables, and its digest."""
-        text = rules.namespace_rules(rules.Capture(self._proxy, mode, bound))
+        text = rules.namespace_rules(rules.Capture(self._proxy, mode, bound, replicas))
         return text, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    async def _make_link(self, item: Attached, text: str) -> None:
+    async def _make_link(self, item: Attached, text: str, ipv6: bool) -> None:
         if namespaces.inode(item.path) != item.namespace:
             raise CaptureError(f"{item.key}: its process ended meanwhile")
         if namespaces.has_interface(item.pid, rules.LINK):
             await self._runner.inside(
-                Path(item.path), batch=links.removal_batch(), rules=rules.no_rules(), force=True
+                Path(item.path),
+                batch=links.removal_batch(),
+                batch6=links.removal_batch6(),
+                rules=rules.no_rules(),
+                force=True,
             )
         link = links.Link(item.interface, item.link, links.host_address(self._link_network))
         batch = links.namespace_batch(link, f"/proc/{os.getpid()}/ns/net", self._virtual_network)
-        await self._runner.inside(Path(item.path), batch=batch, rules=text)
+        batch6 = links.fallback6(self._virtual_network6) if ipv6 else ""
+        await self._runner.inside(Path(item.path), batch=batch, batch6=batch6, rules=text)
         await self._runner.ip(links.host_batch(link))
 
     async def _load(self, key: str, text: str, digest: str) -> bool:

@@ -62,7 +62,13 @@ async def sweep(settings: Settings, engine_root: Path = ENGINE_ROOT) -> Leftover
     for path in found.hosts_files:
         hosts.write(str(path), {})
     for namespace in [*found.mounts, *(Path(f"/proc/{pid}/ns/net") for pid in found.namespaces)]:
-        await runner.inside(namespace, rules=rules.no_rules(), batch=links.removal_batch(), force=True)
+        await runner.inside(
+            namespace,
+            rules=rules.no_rules(),
+            batch=links.removal_batch(),
+            batch6=links.removal_batch6(),
+            force=True,
+        )
     for path in found.mounts:
         namespaces.unmount(path)
     if remaining := namespaces.interfaces(rules.HOST_LINKS):

@@ -69,6 +69,19 @@ def namespace_batch(link: Link, host_namespace: str, virtual_network: str) -> st
     return "\n".join(lines) + "\n"
 
 
+def fallback6(virtual_network6: str) -> str:
+    """The same fallback for the IPv6 forms of virtual addresses. For `ip -6`, where there is IPv6."""
+    return (
+        f"route add {virtual_network6} dev {LINK} table {FALLBACK_TABLE}\n"
+        f"rule add preference {FALLBACK_PREFERENCE} lookup {FALLBACK_TABLE}\n"
+    )
+
+
+def removal_batch6() -> str:
+    """What `removal_batch` leaves of that. For `ip -6 -force`."""
+    return f"rule delete preference {FALLBACK_PREFERENCE}\n"
+
+
 def host_batch(link: Link) -> str:
     """Takes the link's host end into use."""
     lines = [

@@ -49,22 +49,33 @@ class Proxy:
     mark: int = 0x6D6C
     host: str = ""
     link_network: str = "169.254.0.0/16"
+    virtual_networks: tuple[str, str] = ("240.240.0.0/16", "fd6d:6c00::f0f0:0/112")
+    """Addresses of services, IPv4 and IPv6. Only TCP is carried there by the proxy."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """One namespace's capture. `bound`: ports whose app listens on one address of its own only."""
+    """One namespace's capture. `bound`: ports whose app listens on one address of its own only.
+
+    `replicas`: where that goes which is dialled at a virtual address and is not TCP.
+    """
 
     proxy: Proxy = Proxy()
     mode: Mode = Mode()
     bound: Mapping[int, str] = field(default_factory=dict)
+    replicas: Mapping[str, str] = field(default_factory=dict)
 
 
 def namespace_rules(capture: Capture) -> str:
-    """Capture of one namespace, outbound and inbound, IPv4 and IPv6. UDP, loopback and own addresses pass."""
+    """Capture of one namespace, outbound and inbound, IPv4 and IPv6. UDP, loopback and own addresses pass.
+
+    UDP and ICMP to a virtual address pass to a replica's own; without one they are refused, not lost.
+    """
     chains = [
         *_untracked(capture),
-        _chain("outbound", "nat", "output", "-100", _outbound(capture.proxy)),
+        _chain("outbound", "nat", "output", "-100", [*_outbound(capture.proxy), *_to_replicas(capture)]),
+        _chain("source", "nat", "postrouting", "100", _source(capture)),
+        _chain("unreached", "filter", "output", "0", _unreached(capture.proxy)),
         _chain("inbound", "nat", "prerouting", "-100", _inbound(capture)),
         _chain("admission", "filter", "input", "0", _admission(capture)),
     ]
@@ -132,6 +143,34 @@ def _outbound(proxy: Proxy) -> list[str]:
         "ip6 daddr fe80::/10 return",
         f"{OPENING} redirect to :{proxy.outbound}",
     ]
+
+
+def _to_replicas(capture: Capture) -> list[str]:
+    """Tracked as any redirection, so that answers seem to come from the address that was dialled."""
+    rules = []
+    for family in ("ip", "ip6"):
+        found = sorted(item for item in capture.replicas.items() if (":" in item[0]) == (family == "ip6"))
+        if found:
+            pairs = ", ".join(f"{virtual} : {address}" for virtual, address in found)
+            rules.append(f"meta l4proto != tcp dnat {family} to {family} daddr map {{ {pairs} }}")
+    return rules
+
+
+def _source(capture: Capture) -> list[str]:
+    """The source address was chosen for the virtual address's route, which may lead another way."""
+    if not capture.replicas:
+        return []
+    networks = zip(("ip", "ip6"), capture.proxy.virtual_networks, strict=True)
+    return [
+        f'oifname != "lo" ct status dnat ct original {family} daddr {network} meta l4proto != tcp masquerade'
+        for family, network in networks
+    ]
+
+
+def _unreached(proxy: Proxy) -> list[str]:
+    """What still goes to a virtual address has found no replica."""
+    networks = zip(("ip", "ip6"), proxy.virtual_networks, strict=True)
+    return ["meta l4proto tcp accept", *(f"{family} daddr {network} reject" for family, network in networks)]
 
 
 def _inbound(capture: Capture) -> list[str]:

@@ -29,18 +29,26 @@ class Runner:
         """Run lines of `ip` in the host's namespace; the first that fails ends it."""
         await self.run(["ip", "-batch", "-"], batch)
 
-    async def inside(self, namespace: Path, *, batch: str = "", rules: str = "", force: bool = False) -> None:
-        """Lines of `ip`, then nftables `rules`, inside a namespace at once. `force`: go on after failures."""
-        ip = ["ip", *(["-force"] if force else []), "-batch", "-"]
-        nft = ["nft", "-f", "-"]
+    async def inside(
+        self, namespace: Path, *, batch: str = "", batch6: str = "", rules: str = "", force: bool = False
+    ) -> None:
+        """Lines of `ip` and `ip -6`, then nftables `rules`, inside a namespace at once.
+
+        `force`: go on after failures.
+        """
+        forced = ["-force"] if force else []
+        steps = [
+            (["ip", *forced, "-batch", "-"], batch),
+            (["ip", "-6", *forced, "-batch", "-"], batch6),
+            (["nft", "-f", "-"], rules),
+        ]
+        steps = [(words, text) for words, text in steps if text]
         enter = ["nsenter", f"--net={namespace}"]
-        if not rules:
-            await self.run([*enter, *ip], batch, check=not force)
-        elif not batch:
-            await self.run([*enter, *nft], rules, check=not force)
+        if len(steps) == 1:
+            ((words, text),) = steps
+            await self.run([*enter, *words], text, check=not force)
         else:
-            first, second = (f"{' '.join(words)} <<'END'\n" for words in (ip, nft))
-            script = f"{first}{batch}END\n{second}{rules}END\n"
+            script = "".join(f"{' '.join(words)} <<'END'\n{text}END\n" for words, text in steps)
             await self.run([*enter, "sh", "-s" if force else "-es"], script, check=not force)
 
     async def run(self, command: Sequence[str], text: str = "", check: bool = True) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from meshlite.model.mesh import Service
+from meshlite.model.names import virtual_forms
 from meshlite.model.visibility import visible
 from meshlite.model.workload import Port, PortOrigin, Protocol, Workload, shared_aliases
 from meshlite.translate.memo import Memo
@@ -195,19 +196,28 @@ def catalog(
     ordered = sorted(services, key=lambda service: service.fqdn)
     aliases = _aliases(ordered, replicas)
     callees = {
-        fqdn: memo.of(fqdn, _callee, service, replicas.get(fqdn, ()), aliases[fqdn])
+        fqdn: memo.of(
+            fqdn,
+            _callee,
+            service,
+            virtual_forms(service.address, node.virtual_network6),
+            replicas.get(fqdn, ()),
+            aliases[fqdn],
+        )
         for fqdn, service in ((service.fqdn, service) for service in ordered)
     }
     return memo.same("catalog", Catalog(callees)), replicas
 
 
-def _callee(service: Service, replicas: tuple[Replica, ...], aliases: tuple[str, ...]) -> Callee:
+def _callee(
+    service: Service, virtual: tuple[str, ...], replicas: tuple[Replica, ...], aliases: tuple[str, ...]
+) -> Callee:
     ports = _ports(_known_ports(service, replicas))
     return Callee(
         service.name,
         service.namespace,
         service.fqdn,
-        (service.address,),
+        virtual,
         ports,
         aliases,
         {

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from meshlite.model.external import External, Part, declared, port_protocol
 from meshlite.model.locality import PATTERN
 from meshlite.model.mesh import HostAddress
-from meshlite.model.names import CLUSTER_SUFFIX, resolve_known
+from meshlite.model.names import CLUSTER_SUFFIX, resolve_known, virtual_forms
 from meshlite.model.networking import ServiceEntry, WorkloadEntry
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
@@ -40,16 +40,17 @@ def with_declared(
     entries: tuple[Applied[ServiceEntry], ...],
     workloads: tuple[Applied[WorkloadEntry], ...],
     hosts: tuple[HostAddress, ...],
+    network6: str,
 ) -> tuple[Catalog, Replicas, Told]:
     """The services that are found by what runs, and those that are declared; what stands behind all of them.
 
-    `hosts`: virtual addresses of declared ones.
+    `hosts`: virtual addresses of declared ones; `network6`: where their IPv6 forms are, if any.
     """
     if not entries and not workloads:
         return services, replicas, ()
     found, told = declared(tuple((entry.resource, entry.spec) for entry in entries))
-    virtual = {host.key: host.address for host in hosts}
-    callees = [memo.of(one.key, _callee, one, virtual.get(one.key, ""), Looked(replicas)) for one in found]
+    virtual = {host.key: virtual_forms(host.address, network6) for host in hosts}
+    callees = [memo.of(one.key, _callee, one, virtual.get(one.key, ()), Looked(replicas)) for one in found]
     first = {**{service.fqdn: service for service in reversed(callees)}, **services.services}
     others = tuple(service for service in callees if first[service.fqdn] is not service)
     behind = {**replicas, **_joined(services, replicas, workloads)}
@@ -142,14 +143,14 @@ def _joined(services: Catalog, replicas: Replicas, workloads: tuple[Applied[Work
     return found
 
 
-def _callee(one: External, address: str, known: Replicas) -> Callee:
-    """The host as callers see it. `address`: its virtual one, if any; `known`: services of the mesh."""
+def _callee(one: External, virtual: tuple[str, ...], known: Replicas) -> Callee:
+    """The host as callers see it. `virtual`: its virtual addresses, if any; `known`: services of the mesh."""
     exact = tuple(text for text in one.addresses if "/" not in text)
     return Callee(
         name=one.host,
         namespace=one.namespace,
         fqdn=one.host,
-        virtual=tuple(filter(None, (address, *exact))),
+        virtual=tuple(filter(None, (*virtual, *exact))),
         ports=_ports(one),
         aliases=(),
         addressed=dict.fromkeys(one.ports, ()),

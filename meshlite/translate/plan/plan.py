@@ -85,7 +85,7 @@ def plan(
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
     views = tuple(_view(memo, mesh, followed, caller) for caller in callers)
     gates = _gates(memo, mesh, followed, found, views)
-    fenced = within(node.virtual_network)
+    fenced = within(node.virtual_network, node.virtual_network6)
     seen = {view.caller: _seen(memo, view, mesh.virtual_services, fenced, report) for view in views}
     edges = _edges(memo, found, gates, mesh, snapshot.trust_domain, report)
     doors = tuple(door for resident in residents for door in resident.doors)
@@ -169,7 +169,14 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     services, replicas = memo.within("catalog", catalog, snapshot.services, snapshot.workloads, node)
     entries, workload_entries = of_kind(resources, ServiceEntry), of_kind(resources, WorkloadEntry)
     services, replicas, told = memo.within(
-        "declared", with_declared, services, replicas, entries, workload_entries, snapshot.hosts
+        "declared",
+        with_declared,
+        services,
+        replicas,
+        entries,
+        workload_entries,
+        snapshot.hosts,
+        node.virtual_network6,
     )
     tell(told, report)
     applied = of_kind(resources, DestinationRule)

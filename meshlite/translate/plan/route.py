@@ -10,8 +10,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from typing import Literal
 
+from meshlite.model.names import virtual_address6
 from meshlite.translate.plan.patch import Patch
 
 MILLION = 1_000_000
@@ -32,8 +34,13 @@ def one_of(addresses: Collection[str]) -> Text:
     return Text("regex", "|".join(re.escape(address) for address in addresses))
 
 
-def within(network: str) -> Text:
-    """The text of any address of an IPv4 network. Ranges proper are not a settled part of Envoy's API."""
+def within(network: str, network6: str = "") -> Text:
+    """The text of any address of an IPv4 network. Ranges proper are not a settled part of Envoy's API.
+
+    `network6`: a /96, within which the addresses have IPv6 forms.
+    """
+    if network6:
+        return Text("regex", f"{_as_regex(within(network))}|{_beginning6(network, network6)}[0-9a-f:]*")
     parsed = ipaddress.IPv4Network(network)
     whole, part = divmod(parsed.prefixlen, 8)
     octets = str(parsed.network_address).split(".")
@@ -43,6 +50,20 @@ def within(network: str) -> Text:
     values = "|".join(str(value) for value in range(first, first + 2 ** (8 - part)))
     tail = r"\.[0-9.]+" if whole < 3 else ""
     return Text("regex", re.escape("".join(f"{octet}." for octet in octets[:whole])) + f"({values}){tail}")
+
+
+def _beginning6(network: str, network6: str) -> str:
+    """What the texts of all IPv6 forms have in common."""
+    edges = (ipaddress.IPv4Network(network)[1], ipaddress.IPv4Network(network)[-1])
+    first, last = (virtual_address6(str(edge), network6) for edge in edges)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return re.escape("".join(letter for letter, _ in alike))
+
+
+def _as_regex(text: Text) -> str:
+    if text.kind == "regex":
+        return text.value
+    return re.escape(text.value) + (".*" if text.kind == "prefix" else "")
 
 
 @dataclass(frozen=True, slots=True)
