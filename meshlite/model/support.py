@@ -73,10 +73,6 @@ def _is(*values: str) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
-def _service_parents(references: tuple[Any, ...]) -> bool:
-    return any(reference.kind in ("Service", "ServiceEntry") for reference in references)
-
-
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
@@ -92,7 +88,6 @@ _TRANSPORT = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
 
 _EXPERIMENT = "is an experiment of Gateway API: name the Gateways in parentRefs"
-_L4_MESH = "routes of TLS and TCP for services of the mesh are not supported yet, only for Gateways"
 _SESSIONS = "is not supported: write consistentHash by a cookie or header in a DestinationRule"
 _EXTENSION = "points at filters of other products; there are none here"
 _ONE_BACKEND = "is not possible for one backend alone: write it in the rule's filters"
@@ -192,9 +187,7 @@ GAPS: tuple[Gap, ...] = (
     Gap("GRPCRoute", "**.filters[].extensionRef", "refused", _EXTENSION),
     Gap("GRPCRoute", "rules[].backendRefs[].filters[].requestMirror", "refused", _ONE_BACKEND),
     Gap("GRPCRoute", "useDefaultGateways", "refused", _EXPERIMENT),
-    Gap("TLSRoute", "parentRefs", "refused", _L4_MESH, _service_parents, "of kind Service, ServiceEntry"),
     Gap("TLSRoute", "useDefaultGateways", "refused", _EXPERIMENT),
-    Gap("TCPRoute", "parentRefs", "refused", _L4_MESH, _service_parents, "of kind Service, ServiceEntry"),
     Gap("TCPRoute", "useDefaultGateways", "refused", _EXPERIMENT),
 )
 

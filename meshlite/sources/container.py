@@ -18,6 +18,7 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 EXPORT_TO = ("meshlite.export-to", "networking.istio.io/exportTo")
 """Labels that say in which namespaces its service is seen; the second is Istio's name of it."""
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 EPHEMERAL = range(32768, 61000)
 """The kernel's default range for outgoing connections: nobody chose a port there by hand."""
 
@@ -218,11 +219,15 @@ def _network_aliases(record: Record) -> list[str]:
 
 
 def _aliases(record: Record) -> tuple[str, ...]:
-    """Names that neighbours call it by, beside its service's. The engine lists the container's id too."""
+    """Names that neighbours call it by, beside its service's. The engine lists the container's id too.
+
+    They get into hosts files, so what is no host's name is none, and `localhost` stays everybody's own.
+    """
     if is_one_off(record):
         return ()
-    names = [*_network_aliases(record), _labels(record).get(SERVICE, ""), _name(record)]
-    return tuple(sorted({name for name in names if name and name not in (record["Id"], record["Id"][:12])}))
+    names = {*_network_aliases(record), _labels(record).get(SERVICE, ""), _name(record)}
+    taken = {record["Id"], record["Id"][:12], "localhost"}
+    return tuple(sorted(name for name in names - taken if _HOST_NAME.fullmatch(name)))
 
 
 def _export_to(labels: dict[str, str], namespace: str) -> tuple[tuple[str, ...], str]:

@@ -146,8 +146,20 @@ def meaning(data: list[dict[str, Any]]) -> Meaning:
                         owner = f"{metadata['namespace']} " if spec["gateways"] == ["mesh"] else ""
                         found.setdefault(f"VirtualService {owner}{place}", []).append(_rule(bare))
         else:
-            found[f"DestinationRule {metadata['namespace']} {spec['host']}"] = spec["trafficPolicy"]
+            policy = _unnamed(spec["trafficPolicy"])
+            found[f"DestinationRule {metadata['namespace']} {spec['host']}"] = policy
     return found
+
+
+def _unnamed(policy: dict[str, Any]) -> dict[str, Any]:
+    """Without the demand that a certificate be the server name's own: the API's word, not done by Istio."""
+    tls = dict(policy.get("tls", {}))
+    if tls and tls.get("subjectAltNames") == [tls.get("sni")]:
+        del tls["subjectAltNames"]
+    bare = policy | ({"tls": tls} if tls else {})
+    if "portLevelSettings" in bare:
+        bare["portLevelSettings"] = [_unnamed(row) for row in bare["portLevelSettings"]]
+    return bare
 
 
 def _server(server: dict[str, Any]) -> dict[str, Any]:

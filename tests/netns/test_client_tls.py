@@ -93,3 +93,20 @@ async def test_the_client_shows_its_certificate(mesh: Mesh, app: Box) -> None:
     assert mesh.servers[0].subjects == [""]
     assert await asked(mesh, app, "{mode: MUTUAL, credentialName: client}") == 200
     assert mesh.servers[0].subjects[-1] == "client.example.com"
+
+
+async def test_gateway_apis_policy_for_tls_to_a_backend(mesh: Mesh, app: Box) -> None:
+    policy = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {{name: web}}
+spec:
+  targetRefs: [{{group: "", kind: Service, name: web}}]
+  validation:
+    hostname: {hostname}
+    caCertificateRefs: [{{group: "", kind: ConfigMap, name: client}}]
+"""
+    for hostname, status in ((NAME, 200), ("other.example.com", 503)):
+        await mesh.push(policy.format(hostname=hostname))
+        assert mesh.problems == []
+        assert (await send(app, mesh.address("web"), SECURE, host=NAME)).status == status

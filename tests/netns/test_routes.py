@@ -194,6 +194,34 @@ spec:
         assert unnamed.startswith("web-")
 
 
+async def test_gateway_apis_routes_of_connections_for_services(mesh: Mesh, app: Box) -> None:
+    """TCPRoute and TLSRoute with a Service as parent: there, too, the first that fits decides."""
+    routes = f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {{name: shifted}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: web, port: 7000}}]
+  rules:
+  - backendRefs: [{{name: other, port: 7000}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {{name: named}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: web, port: {TLS}}}]
+  hostnames: [a.example.com]
+  rules:
+  - backendRefs: [{{name: other, port: {TLS}}}]
+"""
+    await mesh.push(routes)
+    assert mesh.problems == []
+    web = mesh.address("web")
+    assert {await greeting(app, web) for _ in range(8)} == {"other"}
+    assert {await handshake(app, web, "a.example.com", TLS) for _ in range(5)} == {"other"}
+    assert (await send(app, web)).body in ("web-1", "web-2"), "the HTTP port has no such route"
+
+
 async def test_faults_and_timeouts(mesh: Mesh, app: Box) -> None:
     rules = """
   - match: [{uri: {prefix: /abort}}]

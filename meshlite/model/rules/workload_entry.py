@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from pathlib import PurePosixPath
+
 from meshlite.model.faults import Fault
 from meshlite.model.located import Path
 from meshlite.model.mesh import Resource
@@ -13,6 +15,10 @@ from meshlite.model.rules.labels import labels
 from meshlite.model.scalars import shown
 
 UNIX = "unix://"
+RULING = frozenset(
+    ("meshlite", "docker.sock", "docker", "containerd", "containerd.sock", "podman", "podman.sock", "systemd", "dbus")
+)
+"""Names of folders and sockets by which meshlite, engines and the system itself take orders."""
 
 
 def workload_entry(spec: WorkloadEntry, resource: Resource) -> Iterator[Fault]:
@@ -53,8 +59,16 @@ def _address(entry: WorkloadEntry, names: bool, at: Path) -> Iterator[Fault]:
 
 
 def unix_path(address: str) -> str:
-    """An absolute path, or `@` and the name of an abstract socket."""
+    """An absolute path, or `@` and the name of an abstract socket.
+
+    The node proxy opens it, so it must not be one by which its own host is ruled.
+    """
     path = address.removeprefix(UNIX)
     if not path.startswith(("/", "@")):
         return "a unix socket needs an absolute path, or @ and the name of an abstract socket"
+    parts = PurePosixPath(path).parts
+    if ".." in parts or "//" in path:
+        return "a unix socket's path is written without .. and //"
+    if parts[1:2] in (("proc",), ("sys",), ("dev",)) or RULING & set(parts):
+        return "that socket rules its host: callers of the mesh must not reach it"
     return "a unix socket is no folder: leave out the / at the end" if path.endswith("/") else ""

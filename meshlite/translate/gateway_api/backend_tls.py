@@ -155,12 +155,15 @@ def _target(policy: Applied[BackendTLSPolicy], reference: PolicyTargetReference,
 
 
 def _settings(policy: Applied[BackendTLSPolicy], world: World) -> tuple[dict[str, Any], dict[str, Complaint]]:
-    """ClientTLSSettings, and what is wrong by condition."""
+    """ClientTLSSettings, and what is wrong by condition.
+
+    Unlike Istio, which then believes any name, the certificate must be the hostname's where no others are named.
+    Source: https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/
+    """
     validation = policy.spec.validation
     names = [name.hostname or name.uri or "" for name in validation.subject_alt_names]
     found: dict[str, Any] = {"mode": "SIMPLE", "sni": validation.hostname}
-    if names:
-        found["subjectAltNames"] = names
+    found["subjectAltNames"] = names or [validation.hostname]
     credential, complaints = _authority(policy, world)
     return found | ({"credentialName": credential} if credential else {}), complaints
 
