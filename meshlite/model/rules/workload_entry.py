@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-
 from pathlib import PurePosixPath
 
 from meshlite.model.faults import Fault
@@ -16,7 +15,17 @@ from meshlite.model.scalars import shown
 
 UNIX = "unix://"
 RULING = frozenset(
-    ("meshlite", "docker.sock", "docker", "containerd", "containerd.sock", "podman", "podman.sock", "systemd", "dbus")
+    [
+        "meshlite",
+        "docker",
+        "docker.sock",
+        "containerd",
+        "containerd.sock",
+        "podman",
+        "podman.sock",
+        "systemd",
+        "dbus",
+    ]
 )
 """Names of folders and sockets by which meshlite, engines and the system itself take orders."""
 

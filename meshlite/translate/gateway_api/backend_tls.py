@@ -157,7 +157,7 @@ def _target(policy: Applied[BackendTLSPolicy], reference: PolicyTargetReference,
 def _settings(policy: Applied[BackendTLSPolicy], world: World) -> tuple[dict[str, Any], dict[str, Complaint]]:
     """ClientTLSSettings, and what is wrong by condition.
 
-    Unlike Istio, which then believes any name, the certificate must be the hostname's where no others are named.
+    The certificate must be the hostname's where no others are named; Istio then believes any name.
     Source: https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/
     """
     validation = policy.spec.validation
