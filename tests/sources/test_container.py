@@ -66,9 +66,8 @@ def test_a_container_outside_compose_goes_by_its_name() -> None:
 
 
 def test_what_is_no_name_for_a_hosts_file_is_no_alias() -> None:
-    networks = {
-        "a": {"IPAddress": "10.0.0.2", "Aliases": ["web", "x\n6.6.6.6 db", "two words", "localhost", ""]}
-    }
+    odd = ["x\n6.6.6.6 db", "two words", "localhost", ""]
+    networks = {"a": {"IPAddress": "10.0.0.2", "Aliases": ["web", *odd]}}
     aliases = seen(record(networks=networks)).workload.aliases
     assert "web" in aliases
     assert not set(odd) & set(aliases)

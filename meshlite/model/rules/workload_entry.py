@@ -14,19 +14,8 @@ from meshlite.model.rules.labels import labels
 from meshlite.model.scalars import shown
 
 UNIX = "unix://"
-RULING = frozenset(
-    [
-        "meshlite",
-        "docker",
-        "docker.sock",
-        "containerd",
-        "containerd.sock",
-        "podman",
-        "podman.sock",
-        "systemd",
-        "dbus",
-    ]
-)
+_ENGINES = ("docker", "docker.sock", "containerd", "containerd.sock", "podman", "podman.sock")
+RULING = frozenset(("meshlite", "systemd", "dbus", *_ENGINES))
 """Names of folders and sockets by which meshlite, engines and the system itself take orders."""
 
 
