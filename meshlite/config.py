@@ -107,6 +107,15 @@ class Settings(_Settings):
         description="their IPv6 forms: a /96 that ends in the IPv4 address",
     )
     link_network: str = Field(default="169.254.0.0/16", description="addresses of private links")
+    trust_domain_aliases: tuple[str, ...] = Field(
+        default=(), description="other trust domains that policies mean by this mesh's own"
+    )
+    path_normalization: Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = Field(
+        default="BASE", description="what is made plain in paths before policies and routes look at them"
+    )
+    extension_providers: tuple[dict[str, object], ...] = Field(
+        default=(), description="services that policies with action CUSTOM ask, in Istio's words"
+    )
     lease_seconds: float = Field(default=10.0, gt=0, description="a silent node is gone after this time")
     audit_entries: int = Field(default=10_000, ge=100, le=1_000_000, description="kept by the audit log")
     certificate_hours: float = Field(default=24.0, gt=0, description="lifetime of workload certificates")

@@ -76,6 +76,7 @@ class Plan:
             *("--parent-shutdown-time-s", str(PARENT_SECONDS)),
             # By default anyone on the host could reach the hot restart socket, which hands out listeners.
             *("--socket-path", str(self.folder / "hot"), "--socket-mode", "600"),
+            *("--file-flush-interval-msec", "1000"),
             *("--log-level", "warning", "--log-format", "[%Y-%m-%d %T.%e][%l][%n] %v"),
         )
 

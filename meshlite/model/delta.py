@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from meshlite.model.mesh import HostAddress, NodeRecord, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, KeySet, NodeRecord, Resource, Service, Snapshot
 from meshlite.model.wire import Delta
 from meshlite.model.workload import Workload
 
@@ -24,6 +24,8 @@ def whole(snapshot: Snapshot) -> Delta:
         workloads=snapshot.workloads,
         resources=snapshot.resources,
         hosts=snapshot.hosts,
+        settings=snapshot.settings,
+        key_sets=snapshot.key_sets,
     )
 
 
@@ -34,6 +36,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
     workloads, removed_workloads = _changes(old.workloads, new.workloads, _workload)
     resources, removed_resources = _changes(old.resources, new.resources, _resource)
     hosts, removed_hosts = _changes(old.hosts, new.hosts, _host)
+    key_sets, removed_key_sets = _changes(old.key_sets, new.key_sets, _key_set)
     return Delta(
         version=new.version,
         trust_domain=new.trust_domain,
@@ -43,11 +46,14 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         workloads=workloads,
         resources=resources,
         hosts=hosts,
+        settings=new.settings,
+        key_sets=key_sets,
         removed_nodes=removed_nodes,
         removed_services=removed_services,
         removed_workloads=removed_workloads,
         removed_resources=removed_resources,
         removed_hosts=removed_hosts,
+        removed_key_sets=removed_key_sets,
     )
 
 
@@ -65,6 +71,8 @@ def merge(snapshot: Snapshot, delta: Delta) -> Snapshot:
         workloads=_merged(base.workloads, delta.workloads, delta.removed_workloads, _workload),
         resources=_merged(base.resources, delta.resources, delta.removed_resources, _resource),
         hosts=_merged(base.hosts, delta.hosts, delta.removed_hosts, _host),
+        settings=delta.settings,
+        key_sets=_merged(base.key_sets, delta.key_sets, delta.removed_key_sets, _key_set),
     )
 
 
@@ -86,6 +94,10 @@ def _resource(resource: Resource) -> str:
 
 def _host(host: HostAddress) -> str:
     return host.key
+
+
+def _key_set(keys: KeySet) -> str:
+    return keys.uri
 
 
 def _changes(

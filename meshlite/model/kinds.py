@@ -160,7 +160,6 @@ KINDS: tuple[Kind, ...] = (
         "ra",
         RequestAuthentication,
         request_authentication,
-        enforced=False,
     ),
     Kind(
         "AuthorizationPolicy",
@@ -170,7 +169,6 @@ KINDS: tuple[Kind, ...] = (
         "ap",
         AuthorizationPolicy,
         authorization_policy,
-        enforced=False,
     ),
     Kind(
         "Telemetry",

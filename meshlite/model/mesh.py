@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Literal
 
 from pydantic import Field
 
 from meshlite.model.names import fqdn
 from meshlite.model.networking.sidecar import OutboundMode
+from meshlite.model.provider import ExtensionProvider
 from meshlite.model.workload import Frozen, Port, Workload
 
 
@@ -28,6 +30,28 @@ class Service(Frozen):
     @property
     def fqdn(self) -> str:
         return fqdn(self.name, self.namespace)
+
+
+class KeySet(Frozen):
+    """The public keys of an issuer of tokens, as its URL last gave them: a JSON Web Key Set."""
+
+    uri: str
+    keys: str
+
+
+PathNormalization = Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
+"""What is made plain in a request's path before anything looks at it; Istio's words, BASE by default.
+
+Source: https://istio.io/latest/docs/ops/best-practices/security/#customize-your-system-on-path-normalization
+"""
+
+
+class MeshSettings(Frozen):
+    """What the mesh's configuration says of policies, everywhere alike."""
+
+    trust_domain_aliases: tuple[str, ...] = ()
+    path_normalization: PathNormalization = "BASE"
+    extension_providers: tuple[ExtensionProvider, ...] = ()
 
 
 class NodeRecord(Frozen):
@@ -110,6 +134,8 @@ class Snapshot(Frozen):
     workloads: tuple[Workload, ...] = ()
     resources: tuple[Resource, ...] = ()
     hosts: tuple[HostAddress, ...] = ()
+    settings: MeshSettings = MeshSettings()
+    key_sets: tuple[KeySet, ...] = ()
 
     @cached_property
     def services_by_fqdn(self) -> Mapping[str, Service]:

@@ -73,6 +73,18 @@ def _is(*values: str) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
+def _service_parents(references: tuple[Any, ...]) -> bool:
+    return any(reference.kind in ("Service", "ServiceEntry") for reference in references)
+
+
+def _class_targets(references: tuple[Any, ...]) -> bool:
+    return any(reference.kind == "GatewayClass" for reference in references)
+
+
+def _outside_targets(references: tuple[Any, ...]) -> bool:
+    return any(reference.kind in ("GatewayClass", "ServiceEntry") for reference in references)
+
+
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
@@ -102,9 +114,14 @@ _NETWORK = "networks are not told apart: the address must be reachable from ever
 _ACCOUNT = "connections to the address are plaintext: its identity is not proved yet"
 _GROUP = "is kept; no machine joins by it yet"
 
+_CLASS_TARGET = "a whole class of gateways is no target: name Gateways, or select them by labels"
+_OUTSIDE_TARGET = "tokens are checked by workloads and gateways only: name a Service or a Gateway"
+
 _VS = "VirtualService"
 _DR = "DestinationRule"
 _PA = "PeerAuthentication"
+_AP = "AuthorizationPolicy"
+_RA = "RequestAuthentication"
 _SE = "ServiceEntry"
 _WE = "WorkloadEntry"
 _WG = "WorkloadGroup"
@@ -171,6 +188,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_TE, "wasm.imagePullSecret", "warned", _SECRET),
     Gap(_TE, "wasm.verificationKey", "warned", "was never built by Istio: write sha256"),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
+    Gap(_AP, "targetRefs", "refused", _CLASS_TARGET, _class_targets, "of kind GatewayClass"),
+    Gap(
+        _RA, "targetRefs", "refused", _OUTSIDE_TARGET, _outside_targets, "of kind GatewayClass, ServiceEntry"
+    ),
     Gap(_API_GW, "infrastructure", "warned", "has no effect: nothing is deployed for a Gateway"),
     Gap(_API_GW, "defaultScope", "refused", _EXPERIMENT),
     Gap(_API_GW, "tls.backend", "refused", "gateways show no certificate of their own to backends"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from meshlite.model.mesh import HostAddress, NodeRecord, Problem, Resource, Service
+from meshlite.model.mesh import HostAddress, KeySet, MeshSettings, NodeRecord, Problem, Resource, Service
 from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Frozen, Port, Workload
 from meshlite.model.workload import Health as HealthState
@@ -344,7 +344,7 @@ class Delta(Frozen):
     """One line (JSON) of GET /v1/snapshots?version=V: what to change in the last snapshot to get the new one.
 
     `full`: forget everything first. Deltas are keyed: workloads by id, services by FQDN, resources by key,
-    nodes by name, hosts by namespace/host. A line with no change but a version is a heartbeat.
+    nodes by name, hosts by namespace/host, key sets by URI. A line with only a version is a heartbeat.
     """
 
     version: str
@@ -356,11 +356,14 @@ class Delta(Frozen):
     workloads: tuple[Workload, ...] = ()
     resources: tuple[Resource, ...] = ()
     hosts: tuple[HostAddress, ...] = ()
+    settings: MeshSettings = MeshSettings()
+    key_sets: tuple[KeySet, ...] = ()
     removed_nodes: tuple[str, ...] = ()
     removed_services: tuple[str, ...] = ()
     removed_workloads: tuple[str, ...] = ()
     removed_resources: tuple[str, ...] = ()
     removed_hosts: tuple[str, ...] = ()
+    removed_key_sets: tuple[str, ...] = ()
 
 
 # --- resources --------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ from meshlite.server.clock import Clock
 from meshlite.server.enrolment import Enrolment
 from meshlite.server.events import Events
 from meshlite.server.handlers import end_streams
+from meshlite.server.key_sets import KeySets
+from meshlite.server.mesh_settings import mesh_settings
 from meshlite.server.mirror import Mirror
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
@@ -76,7 +78,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[], Non
             _say_ready(settings, runner, app[PARTS])
             ready()
             keep = _keep_certificate(settings, app[PARTS], context, renew_at)
-            await _until(stop, keep, _expire(app[PARTS]), _prune(app[PARTS]))
+            keys = app[PARTS].key_sets.keep()
+            await _until(stop, keep, keys, _expire(app[PARTS]), _prune(app[PARTS]))
         finally:
             await runner.cleanup()
 
@@ -133,6 +136,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         settings.virtual_network,
         settings.lease_seconds,
         settings.outbound_traffic_policy,
+        mesh_settings(settings),
     )
     registry.start()
     resources = ResourceBook(
@@ -145,10 +149,13 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         registry.publish,
         registry.status_of,
     )
+    key_sets = KeySets(mirror, events, clock, registry.publish)
     enrolment = Enrolment(mirror, store, registry, authority, events, clock)
     access = AccessBook(mirror, events, clock, authority.pin)
     audit = await open_audit(mirror, store, clock, settings.audit_entries)
-    return Parts(registry, resources, enrolment, access, audit, events, clock, clock.wall(), encoder())
+    return Parts(
+        registry, resources, enrolment, access, audit, events, clock, clock.wall(), encoder(), key_sets
+    )
 
 
 async def _end_streams(app: web.Application) -> None:

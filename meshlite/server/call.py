@@ -17,6 +17,7 @@ from meshlite.server.auth import Caller, Role
 from meshlite.server.clock import Clock
 from meshlite.server.enrolment import Enrolment
 from meshlite.server.events import Events
+from meshlite.server.key_sets import KeySets
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
 from meshlite.server.stream import Encode
@@ -38,6 +39,7 @@ class Parts:
     clock: Clock
     started: float
     encode: Encode
+    key_sets: KeySets
     streams: set[Any] = field(default_factory=set)
     """Tasks that serve a stream; they are ended when the server stops."""
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from meshlite.model.mesh import NodeRecord, Resource, Service
+from meshlite.model.mesh import KeySet, NodeRecord, Resource, Service
 from meshlite.model.wire import Access, AuditEntry, Issued, Report, Revision
 from meshlite.model.workload import Frozen
 
@@ -68,6 +68,7 @@ NODES = Table("nodes/", StoredNode)  # by name
 WORKLOADS = Table("workloads/", Report)  # by node
 SERVICES = Table("services/", StoredService)  # by FQDN
 RESOURCES = Table("resources/", Resource)  # by Resource.key
+KEY_SETS = Table("keysets/", KeySet)  # by URI
 COUNTERS = Table("counters/", Counter)  # "sequence"
 HISTORY = Table("history/", Revision)  # by Resource.key and generation
 TOKENS = Table("tokens/", StoredToken)  # by SHA-256 of the secret
@@ -76,5 +77,5 @@ CERTIFICATES = Table("certificates/", Issued)  # by serial number
 AUDIT = Table("audit/", AuditEntry)  # by number, twelve digits
 ACCESS = Table("access/", StoredAccess)  # by name
 
-MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, COUNTERS, ACCESS)
+MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, KEY_SETS, COUNTERS, ACCESS)
 """Those that the server keeps in memory too: what the snapshot is made from, and who may call."""

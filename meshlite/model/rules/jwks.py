@@ -35,6 +35,11 @@ def jwks(text: str, at: Path) -> Iterator[Fault]:
             yield Fault(at, f"key {place} holds a private key; only public ones are used", warning=True)
 
 
+def usable(key: object) -> bool:
+    """A public key of a form that is known; an issuer gives nobody its private ones."""
+    return isinstance(key, dict) and not _key(key) and "d" not in key and key["kty"] != "oct"
+
+
 def _key(key: object) -> str:
     if not isinstance(key, dict):
         return "is not a mapping"

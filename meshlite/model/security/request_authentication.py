@@ -13,6 +13,9 @@ from meshlite.model.message import Message
 from meshlite.model.scalars import Bool, PositiveDuration, by_number
 from meshlite.model.selector import PolicyTargetReference, WorkloadSelector
 
+DISCOVERY = "/.well-known/openid-configuration"
+"""Where an issuer says where its keys are. https://openid.net/specs/openid-connect-discovery-1_0.html"""
+
 _Presence = Literal["OPTIONAL", "REQUIRED"]
 Presence = Annotated[_Presence, by_number(_Presence)]
 
@@ -52,6 +55,13 @@ class JWTRule(Message):
     timeout: PositiveDuration | None = None
     space_delimited_claims: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     presence: Presence = "OPTIONAL"
+
+    @property
+    def key_source(self) -> str:
+        """The URL that keys are fetched from: the key set's, else OpenID's discovery; empty: none is."""
+        if self.jwks or self.jwks_uri:
+            return "" if self.jwks else self.jwks_uri or ""
+        return f"{(self.issuer or '').rstrip('/')}{DISCOVERY}"
 
 
 class RequestAuthentication(Message):

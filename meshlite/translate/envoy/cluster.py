@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from meshlite.translate.envoy import dns
+from meshlite.translate.envoy.guards import upstream_filters
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.transport_socket import transport_socket, upstream_options
 from meshlite.translate.envoy.values import ADS, duration, only
@@ -30,6 +31,7 @@ from meshlite.translate.plan.cluster import (
     Pool,
     Warmup,
 )
+from meshlite.translate.plan.guard import NOTHING, Guard
 
 UNIX = "unix://"
 _SOL_SOCKET, _SO_MARK = 1, 36
@@ -81,7 +83,7 @@ def own(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
+def usage(http: Http, policy: Policy, mark: int, guard: Guard) -> dict[str, Any]:
     """What of a cluster it has in common with all that are used alike."""
     panic = policy.outliers.panic_percent if policy.outliers is not None else 0
     return {
@@ -95,7 +97,7 @@ def usage(http: Http, policy: Policy, mark: int) -> dict[str, Any]:
             outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
             transport_socket=transport_socket(policy, http == "http2"),
             upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
-            typed_extension_protocol_options=_protocol_options(http, policy),
+            typed_extension_protocol_options=_protocol_options(http, policy, guard),
         ),
     }
 
@@ -283,7 +285,7 @@ def _keepalive(keepalive: Keepalive) -> dict[str, Any]:
     return {"tcp_keepalive": fields}
 
 
-def _protocol_options(http: Http, policy: Policy) -> dict[str, Any]:
+def _protocol_options(http: Http, policy: Policy, guard: Guard = NOTHING) -> dict[str, Any]:
     """Nothing for plain HTTP/1.1, which is what Envoy speaks unless told otherwise."""
     if http == "none":
         return {}
@@ -299,6 +301,7 @@ def _protocol_options(http: Http, policy: Policy) -> dict[str, Any]:
         common_http_protocol_options=common,
         outlier_detection={"error_matcher": _error_matcher(codes)} if codes else None,
         upstream_http_protocol_options=upstream_options(tls) if tls is not None else None,
+        http_filters=upstream_filters(guard) if not guard.rules.empty else None,
     )
     if http == "http1" and not fields:
         return {}

@@ -23,6 +23,7 @@ from meshlite.translate.envoy.patch import Patched, Reference
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, InboundCluster, Policy
 from meshlite.translate.plan.gateway_listener import GatewayListener
+from meshlite.translate.plan.guard import Guard
 from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.patch import Added, AddedListener
@@ -182,7 +183,7 @@ def _black_hole() -> Encoded:
 
 
 def _cluster(memo: Memo, one: Cluster) -> Encoded:
-    usage = memo.once(_usage, one.http, one.policy, one.mark)
+    usage = memo.once(_usage, one.http, one.policy, one.mark, one.guard)
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.own(one)) + usage)
 
 
@@ -190,8 +191,8 @@ def _inbound(one: InboundCluster) -> Encoded:
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.inbound(one)))
 
 
-def _usage(http: Http, policy: Policy, mark: int) -> bytes:
-    return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark))
+def _usage(http: Http, policy: Policy, mark: int, guard: Guard) -> bytes:
+    return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark, guard))
 
 
 def _endpoint_set(set: EndpointSet) -> Encoded:

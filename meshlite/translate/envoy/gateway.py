@@ -10,9 +10,17 @@ import ipaddress
 from typing import Any
 
 from meshlite.translate.envoy.filters import HTTP_FILTERS
-from meshlite.translate.envoy.listener import addresses, principal
+from meshlite.translate.envoy.guards import connection_filters, request_filters
+from meshlite.translate.envoy.listener import EARLY_BYTES, NORMALIZED, addresses, principal, source_address
+from meshlite.translate.envoy.rbac import checks
 from meshlite.translate.envoy.schema import typed
-from meshlite.translate.envoy.telemetry import connection_log, request_log
+from meshlite.translate.envoy.telemetry import (
+    connection_log,
+    denied_requests,
+    notable,
+    noted_requests,
+    request_log,
+)
 from meshlite.translate.envoy.values import ADS, SECRETS, duration, only
 from meshlite.translate.plan.gateway_listener import GatewayChain, GatewayListener, ServerTls
 
@@ -46,7 +54,10 @@ def listener(one: GatewayListener) -> dict[str, Any]:
 
 def _listener_filters(one: GatewayListener) -> list[dict[str, Any]]:
     """Whose connection it really is, who we are to the mesh, and which name a TLS client asks for."""
-    state = typed(f"{_LISTENER_FILTERS}.set_filter_state.v3.Config", {"on_accept": principal(one.entrance)})
+    state = typed(
+        f"{_LISTENER_FILTERS}.set_filter_state.v3.Config",
+        {"on_accept": [*source_address(), *principal(one.entrance)]},
+    )
     filters = [{"name": "envoy.filters.listener.set_filter_state", "typed_config": state}]
     if one.proxy_protocol:
         proxied = typed(f"{_LISTENER_FILTERS}.proxy_protocol.v3.ProxyProtocol")
@@ -58,7 +69,7 @@ def _listener_filters(one: GatewayListener) -> list[dict[str, Any]]:
 
 
 def _chain(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
-    last = _manager(one, chain) if chain.table else _tcp_proxy(chain)
+    filters = [_manager(one, chain)] if chain.table else _tcp_filters(one, chain)
     fields = only(
         filter_chain_match=only(
             server_names=list(chain.server_names),
@@ -69,7 +80,7 @@ def _chain(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
     if chain.tls is not None:
         fields["transport_socket"] = _transport_socket(chain.tls, http=bool(chain.table))
         fields["transport_socket_connect_timeout"] = _HANDSHAKE
-    return {"name": chain.name, **fields, "filters": [last]}
+    return {"name": chain.name, **fields, "filters": filters}
 
 
 def _range(subnet: str) -> dict[str, Any]:
@@ -79,19 +90,22 @@ def _range(subnet: str) -> dict[str, Any]:
 
 def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
     """As Istio's gateways: clients are strangers, whose claims about themselves are replaced."""
-    filters = list(HTTP_FILTERS)
+    filters = [*request_filters(one.guard, routed=True), *HTTP_FILTERS]
     if chain.grpc_web:
         filters.insert(0, _GRPC_WEB)
     fields = {
         "stat_prefix": "gateway",
         "rds": {"config_source": ADS, "route_config_name": chain.table},
         "http_filters": filters,
-        "access_log": request_log(one.entrance),
+        "access_log": [
+            *request_log(one.entrance),
+            *denied_requests(one.entrance),
+            *(noted_requests(one.entrance) if notable(one.guard) else ()),
+        ],
         "http_protocol_options": {"accept_http_10": True},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "server_name": "istio-envoy",
-        "normalize_path": True,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        **NORMALIZED[one.entrance.normalization],
         "proxy_100_continue": True,
         "stream_idle_timeout": "0s",
         "use_remote_address": True,
@@ -102,10 +116,20 @@ def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": typed(_MANAGER, fields)}
 
 
-def _tcp_proxy(chain: GatewayChain) -> dict[str, Any]:
+def _tcp_filters(one: GatewayListener, chain: GatewayChain) -> list[dict[str, Any]]:
+    """A guard decides when the client's first bytes come; until then nobody behind it is spoken to."""
+    guard = one.guard.of_connections()
+    if guard.empty:
+        return [_tcp_proxy(chain, {})]
+    held = {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_BYTES}
+    return [*connection_filters(guard), *checks(guard, "network"), _tcp_proxy(chain, held)]
+
+
+def _tcp_proxy(chain: GatewayChain, more: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "stat_prefix": "gateway",
         "max_connect_attempts": 3,
+        **more,
         **only(hash_policy=[{"source_ip": {}}] if chain.hash_address else None),
     }
     if len(chain.shares) == 1:

@@ -10,21 +10,43 @@ from typing import Any
 from meshlite.translate.envoy import dns
 from meshlite.translate.envoy.extension import http_extensions, network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
+from meshlite.translate.envoy.guards import connection_filters, request_filters
+from meshlite.translate.envoy.rbac import PRINCIPAL, SOURCE_ADDRESS, SOURCE_TEXT
 from meshlite.translate.envoy.route import DESTINATION
 from meshlite.translate.envoy.schema import typed
-from meshlite.translate.envoy.telemetry import connection_log, request_log
+from meshlite.translate.envoy.telemetry import (
+    connection_log,
+    denied_connections,
+    denied_requests,
+    notable,
+    noted_connections,
+    noted_requests,
+    request_log,
+)
 from meshlite.translate.envoy.values import ADS, duration, only
 from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.listener import Entrance, HttpChain, TcpChain
-
-PRINCIPAL = "meshlite.source.principal"
-"""Filter state that says who calls: a SPIFFE URI, absent for callers that are not of the mesh."""
 
 _NAMESPACE = "envoy.network.upstream_bind_override.network_namespace"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DETECTION_TIMEOUT = "0.100s"
 _CONNECT_ATTEMPTS = 3
+EARLY_BYTES = 65536
+NORMALIZED: dict[str, dict[str, Any]] = {
+    "NONE": {"normalize_path": False, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
+    "BASE": {"normalize_path": True, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
+    "MERGE_SLASHES": {
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+    },
+    "DECODE_AND_MERGE_SLASHES": {
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
+    },
+}
 
 
 def head(entrance: Entrance) -> dict[str, Any]:
@@ -75,9 +97,19 @@ def tcp_chain(inbound: bool, chain: TcpChain) -> dict[str, Any]:
         proxy["idle_timeout"] = duration(chain.idle)
     if chain.lifetime is not None:
         proxy["max_downstream_connection_duration"] = duration(chain.lifetime)
+    if chain.guard.asking:
+        # A server that speaks first would else be heard before the provider has answered.
+        proxy |= {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_BYTES}
+    if chain.denied is not None:
+        proxy["access_log"] = denied_connections(inbound, chain.denied)
+    elif notable(chain.guard):
+        proxy["access_log"] = noted_connections(inbound)
     filter = {"name": "envoy.filters.network.tcp_proxy", "typed_config": typed(_TCP_PROXY, proxy)}
     named = dns.waiting(chain.cluster, chain.named_port) if chain.named_port else []
-    return {"name": chain.name, "filters": [*network_extensions(chain.extensions), *named, filter]}
+    return {
+        "name": chain.name,
+        "filters": [*connection_filters(chain.guard), *network_extensions(chain.extensions), *named, filter],
+    }
 
 
 def _clusters(chain: TcpChain) -> dict[str, Any]:
@@ -142,8 +174,16 @@ def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
         _value(DESTINATION, "envoy.string", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
         _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
         | {"shared_with_upstream": "ONCE"},
+        *source_address(),
     ]
     return values + principal(entrance)
+
+
+def source_address() -> list[dict[str, Any]]:
+    """Filter state that says where the connection comes from, for policies."""
+    text = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
+    forms = ((SOURCE_ADDRESS, "envoy.network.ip"), (SOURCE_TEXT, "envoy.hashable_string"))
+    return [_value(key, factory, text) | {"shared_with_upstream": "ONCE"} for key, factory in forms]
 
 
 def principal(entrance: Entrance) -> list[dict[str, Any]]:
@@ -190,14 +230,21 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
         {
             "stat_prefix": _direction(entrance),
             **routes,
-            "http_filters": [*http_extensions(chain.extensions), *HTTP_FILTERS],
-            **only(access_log=request_log(entrance) if entrance.addresses else None),
+            "http_filters": [
+                *request_filters(chain.guard),
+                *http_extensions(chain.extensions),
+                *HTTP_FILTERS,
+            ],
+            "access_log": [
+                *(request_log(entrance) if entrance.addresses else ()),
+                *denied_requests(entrance),
+                *(noted_requests(entrance) if notable(chain.guard) else ()),
+            ],
             "http_protocol_options": {"accept_http_10": True},
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": False,
-            "normalize_path": True,
-            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            **NORMALIZED[entrance.normalization],
             "proxy_100_continue": True,
             "stream_idle_timeout": "0s",
             "use_remote_address": entrance.inbound and bool(entrance.addresses),

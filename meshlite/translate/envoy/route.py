@@ -9,9 +9,11 @@ import base64
 from typing import Any
 
 from meshlite.translate.envoy.filters import per_route
+from meshlite.translate.envoy.rbac import JWT, PAYLOAD, text_match
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.values import duration, fraction, only, string_match
 from meshlite.translate.plan.route import (
+    ClaimMatch,
     Forward,
     HashKey,
     HeaderChange,
@@ -103,9 +105,22 @@ def _match(match: Match) -> dict[str, Any]:
         fields["headers"] = [_header(header) for header in match.headers]
     if match.query:
         fields["query_parameters"] = [{"name": name, **_value(text)} for name, text in match.query]
+    if match.claims:
+        fields["dynamic_metadata"] = [_claim(claim) for claim in match.claims]
     if match.destination is not None:
         fields["filter_state"] = [{"key": DESTINATION, "string_match": string_match(match.destination)}]
     return fields
+
+
+def _claim(claim: ClaimMatch) -> dict[str, Any]:
+    """A string, or an item of a list of strings."""
+    value = {"string_match": text_match(claim.text)}
+    return {
+        "filter": JWT,
+        "path": [{"key": key} for key in (PAYLOAD, *claim.keys)],
+        "value": {"or_match": {"value_matchers": [value, {"list_match": {"one_of": value}}]}},
+        **only(invert=claim.invert),
+    }
 
 
 def _path(path: Text) -> dict[str, Any]:

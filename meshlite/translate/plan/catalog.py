@@ -96,7 +96,8 @@ class Callee:
     `virtual`, `ranges`: addresses and subnets that mean it. `addressed`, by port: the replicas that callers
     on this node may dial by an address of their own. `key`: its own, also where others have the same host.
     `from_caller`: its endpoints are dialled from the caller's network namespace. `certified`: names of which
-    one stands in their certificates.
+    one stands in their certificates. `resources`: the names of
+    the ServiceEntries that declare it.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Callee:
     export_to: tuple[str, ...] = ()
     from_caller: bool = False
     certified: tuple[str, ...] = ()
+    resources: frozenset[str] = frozenset()
 
     @property
     def external(self) -> bool:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from meshlite.model.locality import Locality
+from meshlite.translate.plan.guard import NOTHING, Guard
 from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import HashKey
 
@@ -169,7 +170,8 @@ class EndpointSet:
 class Cluster:
     """One port of one service or subset, as one group of callers uses it.
 
-    `chained`: some of its endpoints are inbound chains. `names`: what to resolve, for discovery by DNS.
+    `chained`: some of its endpoints are inbound chains. `guard`: what every try of a request meets.
+    `names`: what to resolve, for discovery by DNS.
     `override`: the port dialled instead of the caller's. `from_caller`: endpoints are dialled from the
     caller's network namespace.
     """
@@ -187,6 +189,7 @@ class Cluster:
     names: EndpointSet | None = None
     override: int = 0
     from_caller: bool = False
+    guard: Guard = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

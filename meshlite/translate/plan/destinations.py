@@ -14,6 +14,8 @@ from meshlite.translate.plan.caller import Caller, matches
 from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
 from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
 from meshlite.translate.plan.extension import Extension
+from meshlite.translate.plan.guard import NOTHING, Guard
+from meshlite.translate.plan.guards import ServiceGuard
 from meshlite.translate.plan.locality import Here, There, caller_keys, labels_of, order, zoned
 from meshlite.translate.plan.patch import CLUSTERS, ROUTES, Patch, about, of
 from meshlite.translate.plan.policy import effective, policy
@@ -119,6 +121,7 @@ class Use:
     chained: bool = False
     patches: tuple[Patch, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    guard: Guard = NOTHING
 
     @property
     def key(self) -> tuple[str, str]:
@@ -138,13 +141,15 @@ def uses(
     usual: Mapping[str, Rule | None],
     views: tuple[Destinations, ...],
     chained: frozenset[str],
+    guards: Mapping[str, ServiceGuard],
 ) -> tuple[Use, ...]:
     """Every service, once for all callers that share it, and again for those that do not.
 
     `chained`: services with a replica here that has inbound chains.
     """
     shared = (
-        Use(service, usual[fqdn], chained=fqdn in chained) for fqdn, service in services.services.items()
+        Use(service, usual[fqdn], chained=fqdn in chained, guard=guards[service.key].guard)
+        for fqdn, service in services.services.items()
     )
     own = (
         Use(
@@ -154,6 +159,7 @@ def uses(
             fqdn in chained,
             of(view.patches, CLUSTERS),
             _labels(view.caller),
+            guards[view.known.services[fqdn].key].guard,
         )
         for view in views
         for fqdn in sorted(view.apart)
@@ -250,6 +256,7 @@ def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) 
     if policy.tls is not None and policy.tls.roots and not policy.tls.names:
         policy = replace(policy, tls=replace(policy.tls, names=service.certified))
     elsewhere = original or service.discovery == "dynamic"
+    guard = use.guard.settled(port.number, ()) if http != "none" else NOTHING
     return Cluster(
         name,
         service.fqdn,
@@ -263,6 +270,7 @@ def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) 
         service.discovery,
         override=port.override,
         from_caller=service.from_caller or original,
+        guard=guard,
     )
 
 

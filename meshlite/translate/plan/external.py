@@ -160,6 +160,7 @@ def _callee(one: External, virtual: tuple[str, ...], known: Replicas) -> Callee:
         export_to=one.export_to,
         from_caller=any(_loopback(entry.address) for part in one.parts for entry in part.endpoints),
         certified=one.subject_alt_names,
+        resources=frozenset(key.rpartition("/")[2] for key in one.keys),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshlite.translate.plan.guard import NOTHING, Guard
 from meshlite.translate.plan.listener import Entrance
 
 Clients = Literal["none", "optional", "required"]
@@ -56,7 +57,7 @@ class GatewayListener:
     """One port of a gateway. `resources`: the Gateways that ask for it.
 
     `proxy_protocol`: connections begin with the PROXY protocol. `trusted_proxies`: how many entries of
-    X-Forwarded-For, counted from the last, are of proxies of one's own.
+    X-Forwarded-For, counted from the last, are of proxies of one's own. `guard`: what clients meet first.
     """
 
     entrance: Entrance
@@ -64,3 +65,4 @@ class GatewayListener:
     resources: tuple[str, ...]
     proxy_protocol: bool = False
     trusted_proxies: int = 0
+    guard: Guard = NOTHING

@@ -7,24 +7,27 @@ clusters lead into.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from meshlite.model.mesh import PathNormalization
 from meshlite.model.workload import Port, Workload
 from meshlite.translate.node import Attachment
 from meshlite.translate.plan.catalog import DECLARED_HTTP, NOT_HTTP, http_of
 from meshlite.translate.plan.cluster import INBOUND_PASSTHROUGH, Http, InboundCluster, Pool
 from meshlite.translate.plan.extension import Extension
+from meshlite.translate.plan.guard import NOTHING, Guard, verdicts
 from meshlite.translate.plan.listener import (
     Chooser,
     Entrance,
     HttpChain,
+    Judged,
     Listener,
     PortChoice,
     Source,
     TcpChain,
 )
-from meshlite.translate.plan.outbound import SERVER_FIRST
+from meshlite.translate.plan.outbound import SERVER_FIRST, denials
 from meshlite.translate.plan.patch import CLUSTERS, LISTENERS, ROUTES, Patch, of
 
 HTTP = HttpChain("http", cluster=INBOUND_PASSTHROUGH)
@@ -68,6 +71,7 @@ class Door:
     declared: bool
     cluster: InboundCluster
     extensions: tuple[Extension, ...]
+    guard: Guard = NOTHING
 
     @property
     def http(self) -> HttpChain | None:
@@ -75,7 +79,11 @@ class Door:
         if self.cluster.http == "none":
             return None
         return HttpChain(
-            f"http/{self.port}", cluster=self.cluster.name, port=self.port, extensions=self.extensions
+            f"http/{self.port}",
+            cluster=self.cluster.name,
+            port=self.port,
+            extensions=self.extensions,
+            guard=self.guard,
         )
 
     @property
@@ -83,7 +91,8 @@ class Door:
         if self.declared and self.cluster.http != "none":
             return None
         network = tuple(one for one in self.extensions if one.network)
-        return TcpChain(f"tcp/{self.port}", self.cluster.name, extensions=network)
+        guard = self.guard.of_connections()
+        return TcpChain(f"tcp/{self.port}", self.cluster.name, extensions=network, guard=guard)
 
     @property
     def choice(self) -> PortChoice:
@@ -92,12 +101,23 @@ class Door:
             return PortChoice(self.port, http.name if http is not None else "")
         return PortChoice(self.port, tcp.name, http=http.name if http is not None else "")
 
+    @property
+    def judged(self) -> tuple[tuple[Judged, ...], tuple[TcpChain, ...]]:
+        """What connections are asked that are not HTTP, and the chains of those that are denied."""
+        if self.tcp is None:
+            return (), ()
+        return _judged(self.tcp.name, self.guard, f"{self.cluster.host}:{self.port}")
+
 
 def doors(
-    attachment: Attachment, workloads: tuple[Workload, ...], side: ServerSide, mark: int
+    attachment: Attachment,
+    workloads: tuple[Workload, ...],
+    side: ServerSide,
+    guards: Guards,
+    mark: int,
 ) -> tuple[Door, ...]:
     """A door for each TCP port that one of the workloads in a namespace is called on."""
-    if side.plain or not attachment.link:
+    if (side.plain and not guards.apart) or not attachment.link:
         return ()
     made: dict[int, Door] = {}
     ingress = {one.port: one for one in side.ingress}
@@ -105,15 +125,29 @@ def doors(
         for port in workload.ports:
             if port.protocol != "udp" and port.number not in made:
                 place = ingress.get(port.number) or _own(port)
-                made[port.number] = _door(attachment, workload, place, side, mark)
+                guard = guards.of(workload).settled(port.number, ())
+                made[port.number] = _door(attachment, workload, place, side, mark, guard)
     return tuple(door for _, door in sorted(made.items()))
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What stands before each workload (id) of a namespace; `apart`: they judge for themselves."""
+
+    by_workload: Mapping[str, Guard]
+    apart: bool
+
+    def of(self, workload: Workload) -> Guard:
+        return self.by_workload[workload.id]
 
 
 def _own(port: Port) -> Ingress:
     return Ingress(port.number, http_of(port.protocol), port.protocol != "auto", port.number)
 
 
-def _door(attachment: Attachment, workload: Workload, place: Ingress, side: ServerSide, mark: int) -> Door:
+def _door(
+    attachment: Attachment, workload: Workload, place: Ingress, side: ServerSide, mark: int, guard: Guard
+) -> Door:
     key, link = attachment.key, attachment.link
     cluster = InboundCluster(
         f"inbound|{place.port}||{key}",
@@ -129,30 +163,54 @@ def _door(attachment: Attachment, workload: Workload, place: Ingress, side: Serv
         of(side.patches, CLUSTERS),
     )
     extensions = tuple(one for one in side.extensions if one.on(place.port))
-    return Door(f"inbound/{key}/{place.port}", workload.id, place.port, place.declared, cluster, extensions)
+    name = f"inbound/{key}/{place.port}"
+    return Door(name, workload.id, place.port, place.declared, cluster, extensions, guard)
 
 
 def listener(
-    entrance: Entrance, workloads: tuple[Workload, ...], doors: tuple[Door, ...], side: ServerSide
+    entrance: Entrance,
+    workloads: tuple[Workload, ...],
+    doors: tuple[Door, ...],
+    side: ServerSide,
+    guard: Guard,
 ) -> Listener:
-    """For connections from outside the mesh: through the doors' chains where there are doors."""
-    http = (*(door.http for door in doors if door.http is not None), HTTP)
-    tcp = (*(door.tcp for door in doors if door.tcp is not None), TCP)
-    return Listener(entrance, http, tcp, _chooser(workloads, doors), _listening(side))
+    """For connections from outside the mesh: through the doors' chains where there are doors.
+
+    `guard`: of the workload that the namespace belongs to, for the rest.
+    """
+    http = (*(door.http for door in doors if door.http is not None), replace(HTTP, guard=guard))
+    tcp = (*(door.tcp for door in doors if door.tcp is not None), replace(TCP, guard=guard.of_connections()))
+    found = [door.judged for door in doors] + [_judged(TCP.name, guard, entrance.destination)]
+    judged = tuple(one for asked, _ in found for one in asked)
+    denied = tuple(chain for _, chains in found for chain in chains)
+    chooser = replace(_chooser(workloads, doors), judged=judged)
+    return Listener(entrance, http, (*tcp, *denied), chooser, _listening(side))
+
+
+def _judged(chain: str, guard: Guard, destination: str) -> tuple[tuple[Judged, ...], tuple[TcpChain, ...]]:
+    asked = verdicts(guard.of_connections().rules)
+    made = denials(asked, destination)
+    named = tuple((test, denial.name) for (test, _), denial in zip(asked, made, strict=True))
+    return (Judged(chain, named),) if named else (), made
 
 
 def door_listeners(
-    doors: tuple[Door, ...], attachment: Attachment, service: str, side: ServerSide
+    doors: tuple[Door, ...],
+    attachment: Attachment,
+    service: str,
+    side: ServerSide,
+    normalization: PathNormalization,
 ) -> Iterator[Listener]:
     """For connections of the mesh, which the caller's side has let in and knows by name."""
     for door in doors:
         silent = () if door.http is not None and door.tcp is not None else (door.port,)
         source = Source("", "", attachment.path)
-        entrance = Entrance(door.name, True, (), door.port, source, silent, service)
+        entrance = Entrance(door.name, True, (), door.port, source, silent, service, normalization)
         http = (door.http,) if door.http is not None else ()
-        tcp = (door.tcp,) if door.tcp is not None else ()
+        judged, denied = door.judged
+        tcp = (door.tcp, *denied) if door.tcp is not None else ()
         choice = door.choice
-        chooser = Chooser((), choice.otherwise, choice.http)
+        chooser = Chooser((), choice.otherwise, choice.http, judged=judged)
         yield Listener(entrance, http, tcp, chooser, _listening(side))
 
 

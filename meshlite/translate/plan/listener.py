@@ -5,21 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from meshlite.model.mesh import PathNormalization
 from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.extension import Extension
+from meshlite.translate.plan.guard import NOTHING, Guard, Verdicts
 from meshlite.translate.plan.patch import Patch
 from meshlite.translate.plan.route import Text
 
 
 @dataclass(frozen=True, slots=True)
 class HttpChain:
-    """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`, that of `port`."""
+    """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`, that of `port`.
+
+    `guard`: what requests meet before anything else.
+    """
 
     name: str
     table: str = ""
     cluster: str = ""
     port: int = 0
     extensions: tuple[Extension, ...] = ()
+    guard: Guard = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """By which policy, and what was called, for people."""
+
+    policy: str
+    destination: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,8 @@ class TcpChain:
 
     `idle`: close after that long without any; None: Envoy's own, 1 hour. `lifetime`: close at that age.
     `named_port`: the port at the host whose name the client asks for; 0: the cluster knows.
+
+    `guard`: what is noted of connections, and who is asked. `denied`: it takes what a policy denies.
     """
 
     name: str
@@ -39,6 +55,8 @@ class TcpChain:
     shares: tuple[tuple[str, int], ...] = ()
     lifetime: timedelta | None = None
     tunnel: Tunnelling | None = None
+    guard: Guard = NOTHING
+    denied: Denied | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +96,20 @@ class PortChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What is asked before a connection comes to a chain, and the chains of denials it goes to instead."""
+
+    chain: str
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True, slots=True)
 class Chooser:
     """Which chain takes a connection. Shared by the listeners of callers that see the same.
 
     `http`, `otherwise`: for ports without an entry. `fenced`: addresses of services;
     what dials there without being known goes to the chain `fence` instead of `otherwise`.
+    `judged`: chains that not everybody comes to. A client that is denied gets not one byte.
     """
 
     ports: tuple[PortChoice, ...]
@@ -90,6 +117,7 @@ class Chooser:
     http: str = ""
     fenced: Text | None = None
     fence: str = ""
+    judged: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +146,7 @@ class Entrance:
     source: Source
     silent_ports: tuple[int, ...]
     destination: str = ""
+    normalization: PathNormalization = "BASE"
 
 
 @dataclass(frozen=True, slots=True)

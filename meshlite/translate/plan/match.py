@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from meshlite.model.networking import HTTPMatchRequest, StringMatch
-from meshlite.translate.plan.route import HeaderMatch, Match, Text
+from meshlite.translate.plan.route import ClaimMatch, HeaderMatch, Match, Text
 
 _ANYTHING = Match()
+_CLAIMS = "@request.auth.claims"
 
 
 def match(block: HTTPMatchRequest | None, by_element: bool = False) -> Match:
@@ -16,6 +19,7 @@ def match(block: HTTPMatchRequest | None, by_element: bool = False) -> Match:
         path=_path(block.uri, by_element) if block.uri is not None else Text("prefix", "/"),
         ignore_case=block.ignore_uri_case,
         headers=_headers(block),
+        claims=tuple(_claims(block)),
         query=tuple(sorted((name, text(value)) for name, value in block.query_params.items())),
     )
 
@@ -39,10 +43,32 @@ def text(value: StringMatch) -> Text:
 
 
 def _headers(block: HTTPMatchRequest) -> tuple[HeaderMatch, ...]:
-    wanted = [HeaderMatch(name, text(value)) for name, value in block.headers.items()]
-    unwanted = [HeaderMatch(name, text(value), invert=True) for name, value in block.without_headers.items()]
+    wanted = [HeaderMatch(name, text(value)) for name, value in block.headers.items() if not _of_token(name)]
+    unwanted = [
+        HeaderMatch(name, text(value), invert=True)
+        for name, value in block.without_headers.items()
+        if not _of_token(name)
+    ]
     pseudo = ((":method", block.method), (":authority", block.authority), (":scheme", block.scheme))
     return tuple(
         sorted(wanted + unwanted, key=lambda header: (header.name, header.invert))
         + [HeaderMatch(name, text(value)) for name, value in pseudo if value is not None]
     )
+
+
+def _of_token(name: str) -> bool:
+    return name.startswith(_CLAIMS)
+
+
+def _claims(block: HTTPMatchRequest) -> Iterator[ClaimMatch]:
+    for invert, values in ((False, block.headers), (True, block.without_headers)):
+        for name, value in sorted(values.items()):
+            if _of_token(name):
+                yield ClaimMatch(_keys(name.removeprefix(_CLAIMS)), text(value), invert)
+
+
+def _keys(path: str) -> tuple[str, ...]:
+    """`.group` and `[a][b]`: one claim, or a nested one; a dot after the first is part of a name or nests."""
+    if path.startswith("["):
+        return tuple(path.strip("[]").split("]["))
+    return tuple(path.removeprefix(".").split("."))

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshlite.model.networking import VirtualService
 from meshlite.translate.plan import tcp_route
 from meshlite.translate.plan.catalog import Callee, Catalog, ServicePort
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.condition import Test
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.extension import Extension
-from meshlite.translate.plan.listener import ByName, Chooser, Chosen, HttpChain, PortChoice, TcpChain
+from meshlite.translate.plan.guard import Verdicts, verdicts
+from meshlite.translate.plan.guards import ServiceGuard
+from meshlite.translate.plan.listener import (
+    ByName,
+    Chooser,
+    Chosen,
+    Denied,
+    HttpChain,
+    Judged,
+    PortChoice,
+    TcpChain,
+)
 from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.route import Text
 from meshlite.translate.plan.routing import Context
@@ -43,6 +55,7 @@ def outbound(
     connections: Mapping[str, Owners],
     table_ports: tuple[int, ...],
     fenced: Text,
+    guards: Mapping[str, ServiceGuard],
 ) -> tuple[Outbound, Told]:
     """`connections`: see Selected. `table_ports`: ports with a route table; on others nothing is HTTP."""
     services = view.services
@@ -55,13 +68,14 @@ def outbound(
         context = Context(view.caller, port, view.known, view, lambda *problem: told.append(problem))
         http = f"http/{port}" if port in table_ports else ""
         choices.append(_Port(context, connections, chains).choice(http, unknown.name))
+    judged, denied = _judged(chains.values(), view, guards)
     made = Outbound(
         tuple(
             HttpChain(f"http/{port}", view.caller.table(port), extensions=_on(view, port))
             for port in table_ports
         ),
-        tuple(dict.fromkeys((*chains.values(), unknown, _FENCE))),
-        Chooser(tuple(choices), unknown.name, fenced=fenced, fence=_FENCE.name),
+        tuple(dict.fromkeys((*chains.values(), *denied, unknown, _FENCE))),
+        Chooser(tuple(choices), unknown.name, fenced=fenced, fence=_FENCE.name, judged=judged),
         silent_ports(services),
     )
     return made, tuple(told)
@@ -227,3 +241,45 @@ def _addresses(service: Callee, port: int) -> Iterator[tuple[str, tuple[str, ...
     yield "", service.virtual
     for replica in service.addressed[port]:
         yield replica.subset, replica.addresses
+
+
+def _judged(
+    chains: Iterable[TcpChain], view: Destinations, guards: Mapping[str, ServiceGuard]
+) -> tuple[tuple[Judged, ...], tuple[TcpChain, ...]]:
+    """What connections to guarded services are asked, and the chains of what is denied.
+
+    Where shares go to several services, a client is let in that none of them denies: which one it will be is
+    not known yet.
+    """
+    judged: list[Judged] = []
+    denied: dict[str, TcpChain] = {}
+    for chain in chains:
+        names = [chain.cluster] if chain.cluster else [name for name, _ in chain.shares]
+        asked = [pair for name in dict.fromkeys(names) for pair in _verdicts(name, view, guards)]
+        denied |= {ending.name: ending for _, ending in asked}
+        if asked:
+            found = tuple((test, ending.name) for test, ending in dict.fromkeys(asked))
+            judged.append(Judged(chain.name, found))
+    return tuple(judged), tuple(denied.values())
+
+
+def _verdicts(
+    cluster: str, view: Destinations, guards: Mapping[str, ServiceGuard]
+) -> Iterator[tuple[Test, TcpChain]]:
+    kind, _, rest = cluster.partition("|")
+    port, _, fqdn, *_ = rest.split("|") if kind == "outbound" else ("", "", "")
+    service = view.known.services.get(fqdn)
+    if service is None:
+        return
+    rules = guards[service.key].guard.rules.settled(int(port), ()).of_connections()
+    asked = verdicts(rules)
+    for (test, _), ending in zip(asked, denials(asked, f"{fqdn}:{port}"), strict=True):
+        yield test, ending
+
+
+def denials(asked: Verdicts, destination: str) -> tuple[TcpChain, ...]:
+    """A chain for each verdict that ends connections at once."""
+    return tuple(
+        TcpChain(f"denied/{destination}/{policy}", BLACK_HOLE, denied=Denied(policy, destination))
+        for _, policy in asked
+    )

@@ -37,8 +37,11 @@ from meshlite.translate.plan.destinations import (
 from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.external import with_declared
 from meshlite.translate.plan.gateway import Opened, opened, with_gateways
+from meshlite.translate.plan.gateway_guards import guarded
 from meshlite.translate.plan.gateway_routes import Edge, edge
-from meshlite.translate.plan.inbound import Door, ServerSide
+from meshlite.translate.plan.guard import NOTHING
+from meshlite.translate.plan.guards import Book, Guarding, book, guards
+from meshlite.translate.plan.inbound import Door, Guards, ServerSide
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.locality import caller_keys
 from meshlite.translate.plan.nodeplan import NodePlan
@@ -66,6 +69,7 @@ from meshlite.translate.plan.rules import Rule, Rules, rules
 from meshlite.translate.plan.scope import Scope, report_overlaid, scope
 from meshlite.translate.plan.scope import selectors as scoping
 from meshlite.translate.plan.tables import table
+from meshlite.translate.plan.trust import Trust
 
 
 def plan(
@@ -86,12 +90,14 @@ def plan(
     views = tuple(_view(memo, mesh, followed, caller) for caller in callers)
     gates = _gates(memo, mesh, followed, found, views)
     fenced = within(node.virtual_network, node.virtual_network6)
-    seen = {view.caller: _seen(memo, view, mesh.virtual_services, fenced, report) for view in views}
-    edges = _edges(memo, found, gates, mesh, snapshot.trust_domain, report)
+    seen = {view.caller: _seen(memo, view, mesh, fenced, report) for view in views}
+    edges = _edges(memo, found, gates, mesh, snapshot, report)
     doors = tuple(door for resident in residents for door in resident.doors)
     chains = {(door.workload, door.port): door.name for door in doors}
     every = tuple({view.caller: view for view in (*views, *gates.values())}.values())
-    used = memo.of("uses", uses, mesh.services, followed, every, _chained(residents, mesh))
+    used = memo.of(
+        "uses", uses, mesh.services, followed, every, _chained(residents, mesh), mesh.guards.by_service
+    )
     open = {one.gate.attachment: edge.ports for one, edge in zip(found, edges, strict=True)}
     strict = {one.attachment.key: _strict(one, mesh.authentication, open) for one in residents}
     listeners = (
@@ -102,7 +108,7 @@ def plan(
             seen[resident.caller],
             strict[resident.attachment.key],
             node,
-            snapshot.trust_domain,
+            snapshot,
         )
     )
     decided = NodePlan(
@@ -138,6 +144,8 @@ class _Mesh:
     plugins: tuple[Plugin, ...]
     modules: Mapping[Module, ModuleState]
     selectors: tuple[Selector, ...]
+    book: Book
+    guards: Guarding
 
     def scope(self, caller: Caller) -> Scope:
         return scope(self.sidecars, self.unknown, caller)
@@ -155,6 +163,7 @@ class _Resident:
     workloads: tuple[Workload, ...]
     caller: Caller
     side: ServerSide
+    guards: Guards
     doors: tuple[Door, ...]
 
 
@@ -192,6 +201,11 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     selectors = memo.of(
         "selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged
     )
+    settings = snapshot.settings
+    trusted = Trust(snapshot.trust_domain, settings.trust_domain_aliases)
+    providers = settings.extension_providers
+    written, told = memo.within("book", book, resources, trusted, snapshot.key_sets, providers, services)
+    tell(told, report)
     report_unused(destination_rules, services, report)
     tell(report_overlaid(sidecars), report)
     return _Mesh(
@@ -206,6 +220,8 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
         plugged,
         node.modules,
         _told_apart(memo, selectors, destination_rules, snapshot.workloads),
+        written,
+        memo.within("guards", guards, services, replicas, written),
     )
 
 
@@ -255,8 +271,17 @@ def _residents(snapshot: Snapshot, node: NodeView, mesh: _Mesh, report: Report) 
         group = caller(owner.namespace, labels(owner), mesh.selectors)
         side = _server_side(mesh, owner)
         workloads = workloads or (owner,)
-        doors = inbound.doors(attachment, workloads, side, node.mark)
-        yield _Resident(attachment, owner, workloads, group, side, doors)
+        own = _guards(mesh, workloads)
+        doors = inbound.doors(attachment, workloads, side, own, node.mark)
+        yield _Resident(attachment, owner, workloads, group, side, own, doors)
+
+
+def _guards(mesh: _Mesh, workloads: tuple[Workload, ...]) -> Guards:
+    """Neighbours in a namespace who are guarded differently have inbound chains that tell them apart."""
+    known = mesh.guards
+    found = {one.id: known.by_workload.get(one.id, NOTHING) for one in workloads}
+    apart = any(one.id in known.apart for one in workloads) or len({*found.values()}) > 1
+    return Guards(found, apart)
 
 
 def _view(memo: Memo, mesh: _Mesh, usual: Mapping[str, Rule | None], caller: Caller) -> Destinations:
@@ -346,11 +371,12 @@ def _added_listeners(
 def _seen(
     memo: Memo,
     view: Destinations,
-    virtual_services: tuple[Applied[VirtualService], ...],
+    mesh: _Mesh,
     fenced: Text,
     report: Report,
 ) -> _Seen:
     caller = view.caller
+    virtual_services = mesh.virtual_services
     selected, told = memo.of(
         ("selected", caller), select, virtual_services, caller, view.services, view.known, view.scope
     )
@@ -361,8 +387,8 @@ def _seen(
         made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
         tell(told, report)
         tables.append(made)
-    connections = selected.connections
-    taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced)
+    connections, judged = selected.connections, mesh.guards.by_service
+    taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced, judged)
     tell(told, report)
     return _Seen(view, taken, tuple(tables))
 
@@ -372,15 +398,16 @@ def _edges(
     found: tuple[Opened, ...],
     views: Mapping[Caller, Destinations],
     mesh: _Mesh,
-    trust_domain: str,
+    snapshot: Snapshot,
     report: Report,
 ) -> tuple[Edge, ...]:
+    trust_domain, normalization = snapshot.trust_domain, snapshot.settings.path_normalization
     edges = []
     for one in found:
         view, name = views[one.gate.caller(mesh.selectors)], ("edge", one.gate.workload.id)
         made, told = memo.within(name, edge, one, mesh.virtual_services, view, trust_domain)
         tell(told, report)
-        edges.append(made)
+        edges.append(guarded(made, one, mesh.book, normalization))
     return tuple(edges)
 
 
@@ -406,10 +433,11 @@ def _selected(workload: Workload) -> Resident:
 
 
 def _listeners(
-    resident: _Resident, seen: _Seen, strict: StrictPolicy, node: NodeView, trust_domain: str
+    resident: _Resident, seen: _Seen, strict: StrictPolicy, node: NodeView, snapshot: Snapshot
 ) -> Iterator[Listener]:
     attachment, owner, outbound = resident.attachment, resident.owner, seen.outbound
-    identity = str(owner.identity(trust_domain))
+    identity = str(owner.identity(snapshot.trust_domain))
+    normalization = snapshot.settings.path_normalization
     entrance = Entrance(
         f"outbound/{attachment.key}",
         False,
@@ -417,10 +445,12 @@ def _listeners(
         node.outbound_port,
         Source(identity, f"{owner.namespace}/{owner.name}", attachment.path),
         outbound.silent_ports,
+        normalization=normalization,
     )
     patches = of(seen.view.patches, LISTENERS)
     yield Listener(entrance, outbound.http, outbound.tcp, outbound.chooser, patches)
-    yield from inbound.door_listeners(resident.doors, attachment, owner.service_fqdn, resident.side)
+    service = owner.service_fqdn
+    yield from inbound.door_listeners(resident.doors, attachment, service, resident.side, normalization)
     if strict.closed:
         return
     entrance = Entrance(
@@ -430,6 +460,8 @@ def _listeners(
         node.inbound_port,
         Source("", "unknown", attachment.path),
         inbound.silent_ports(resident.workloads),
-        owner.service_fqdn,
+        service,
+        normalization,
     )
-    yield inbound.listener(entrance, resident.workloads, resident.doors, resident.side)
+    guard = resident.guards.of(resident.workloads[0])
+    yield inbound.listener(entrance, resident.workloads, resident.doors, resident.side, guard)

@@ -23,7 +23,7 @@ MILLION = 1_000_000
 class Text:
     """How a string must look; `present` takes any value, `elements` is a prefix of whole path elements."""
 
-    kind: Literal["exact", "prefix", "elements", "regex", "present"]
+    kind: Literal["exact", "prefix", "suffix", "contains", "elements", "regex", "present"]
     value: str = ""
 
 
@@ -74,6 +74,15 @@ class HeaderMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """A claim of the caller's token: a string, or one of a list of strings."""
+
+    keys: tuple[str, ...]
+    text: Text
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """All of it must hold. `destination`: the address that the client dialled; None: any."""
 
@@ -82,12 +91,13 @@ class Match:
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[tuple[str, Text], ...] = ()
     destination: Text | None = None
+    claims: tuple[ClaimMatch, ...] = ()
 
     @property
     def everything(self) -> bool:
         """No later route can be reached."""
         whole = self.path in (Text("prefix", "/"), Text("prefix", ""), Text("regex", ".*"))
-        return whole and not (self.headers or self.query or self.destination)
+        return whole and not (self.headers or self.query or self.destination or self.claims)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+"""A guard as filters, in Istio's order: providers, tokens, what is noted, what is denied, what is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlite.translate.envoy.ext_authz import asked
+from meshlite.translate.envoy.jwt import tokens
+from meshlite.translate.envoy.rbac import checks, notes
+from meshlite.translate.envoy.schema import typed
+from meshlite.translate.plan.guard import Guard
+
+_CODEC = {
+    "name": "envoy.filters.http.upstream_codec",
+    "typed_config": typed("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"),
+}
+
+
+def request_filters(guard: Guard, routed: bool = False) -> list[dict[str, Any]]:
+    """For a workload's own side of a call. `routed`: routes may depend on the claims of a token."""
+    return [
+        *asked(guard.asking, "http"),
+        *tokens(guard.issuers, routed),
+        *notes(guard, "http"),
+        *checks(guard),
+    ]
+
+
+def upstream_filters(guard: Guard) -> list[dict[str, Any]]:
+    """For the caller's side, just before a request leaves: of each try, to the service finally chosen."""
+    return [*checks(guard), _CODEC]
+
+
+def connection_filters(guard: Guard) -> list[dict[str, Any]]:
+    """What is asked and noted of a connection. What is denied never comes to a chain with these."""
+    return [*asked(guard.asking, "network"), *notes(guard, "network")]

@@ -1,0 +1,45 @@
+"""Decides what clients of a gateway meet before anything is routed: policies for it, or for its Gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from meshlite.model.made import made_from
+from meshlite.model.mesh import PathNormalization
+from meshlite.translate.plan.attachment import Called
+from meshlite.translate.plan.catalog import labels
+from meshlite.translate.plan.gateway import Opened, Serving
+from meshlite.translate.plan.gateway_listener import GatewayListener
+from meshlite.translate.plan.gateway_routes import Edge
+from meshlite.translate.plan.guard import NOTHING, Guard
+from meshlite.translate.plan.guards import Book
+
+
+def guarded(edge: Edge, opened: Opened, book: Book, normalization: PathNormalization) -> Edge:
+    """Whoever comes to a private gateway is of the mesh, and has been judged on the caller's side."""
+    listeners = (
+        replace(
+            one,
+            entrance=replace(one.entrance, normalization=normalization),
+            guard=NOTHING if opened.gate.private else _guard(one, opened, book),
+        )
+        for one in edge.listeners
+    )
+    return replace(edge, listeners=tuple(listeners))
+
+
+def _guard(one: GatewayListener, opened: Opened, book: Book) -> Guard:
+    workload = opened.gate.workload
+    called = Called(workload.namespace, workload.service, labels(workload))
+    servings = (serving for serving in opened.servings if serving.gateway.key in one.resources)
+    keys = frozenset(key for serving in servings for key in _keys(serving))
+    return book.at_gateway(called, keys).settled(one.entrance.port, workload.addresses)
+
+
+def _keys(serving: Serving) -> Iterator[tuple[str, str]]:
+    """The Gateway's, and those of the Gateway API that it was made from."""
+    gateway = serving.gateway
+    for key in (gateway.key, *made_from(gateway.resource.annotations)):
+        _, namespace, name = key.split("/", 2)
+        yield namespace, name
