@@ -192,7 +192,8 @@ async def test_connections_by_address(proxy: Proxy, app: Box, neighbour: Box, ap
         proxy.resources.append(trial.model_copy(update={"annotations": {"istio.io/dry-run": "true"}}))
     proxy.push()
     await until(lambda: _silent(app), "silent")
-    assert (await dial(neighbour, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")
+    await until(lambda: dial(neighbour, VIRTUAL["neighbour"], 8080), "neighbour ")
+    await until(lambda: _status_from(app, "10.77.0.22"), "200")
     for _ in range(3):
         assert await status(app) == "403"
         assert await _status_from(app, "10.77.0.22") == "200"
@@ -221,6 +222,7 @@ async def test_an_inbound_chain_sends_no_byte_to_who_is_denied(
     proxy.push()
     await until(lambda: _silent(app), "silent")
     await until(lambda: dial(neighbour, VIRTUAL["neighbour"], 8080), "neighbour ")
+    assert await _silent(app) == "silent"
     await proxy.said("denied connection to neighbour.test.svc.cluster.local:8080")
     assert await status(neighbour) == "200"
     await proxy.said("would deny GET neighbour / of neighbour.test.svc.cluster.local")

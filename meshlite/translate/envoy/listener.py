@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshlite.translate.envoy import dns
-from meshlite.translate.envoy.extension import http_extensions, network_extensions
+from meshlite.translate.envoy.extension import network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.guards import connection_filters, request_filters
 from meshlite.translate.envoy.rbac import PRINCIPAL, SOURCE_ADDRESS, SOURCE_TEXT
@@ -231,8 +231,7 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
             "stat_prefix": _direction(entrance),
             **routes,
             "http_filters": [
-                *request_filters(chain.guard),
-                *http_extensions(chain.extensions),
+                *request_filters(chain.guard, chain.extensions),
                 *HTTP_FILTERS,
             ],
             "access_log": [

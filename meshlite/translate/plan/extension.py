@@ -30,12 +30,16 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """`network`: for connections instead of requests. `ports`: those dialled, none for all."""
+    """`network`: for connections instead of requests. `ports`: those dialled, none for all.
+
+    `place`: among what policies do: 0 before tokens are checked, 1 before calls are judged, 2 after that.
+    """
 
     name: str
     code: Lua | Wasm | Missing
     network: bool = False
     ports: tuple[int, ...] = ()
+    place: int = 2
 
     def on(self, port: int) -> bool:
         return not self.ports or port in self.ports

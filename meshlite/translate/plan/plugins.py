@@ -117,7 +117,9 @@ def _extensions(
         if not _selects(plugin, namespace, has, mode) or (code := _code(plugin, modules)) is None:
             continue
         network = isinstance(plugin.code, WasmConfig) and plugin.code.type == "NETWORK"
-        yield Extension(plugin.key.lower().replace("/", "."), code, network, plugin.ports(mode) or ())
+        place = min(plugin.order[0], 2)
+        name = plugin.key.lower().replace("/", ".")
+        yield Extension(name, code, network, plugin.ports(mode) or (), place)
 
 
 def _selects(plugin: Plugin, namespace: str, has: Has, mode: Mode) -> bool:
