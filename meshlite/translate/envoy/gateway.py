@@ -23,6 +23,7 @@ from meshlite.translate.envoy.telemetry import (
 )
 from meshlite.translate.envoy.values import ADS, SECRETS, duration, only
 from meshlite.translate.plan.gateway_listener import GatewayChain, GatewayListener, ServerTls
+from meshlite.translate.plan.guard import Guard
 
 _LISTENER_FILTERS = "envoy.extensions.filters.listener"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -119,10 +120,11 @@ def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
 def _tcp_filters(one: GatewayListener, chain: GatewayChain) -> list[dict[str, Any]]:
     """A guard decides when the client's first bytes come; until then nobody behind it is spoken to."""
     guard = one.guard.of_connections()
-    if guard.empty:
+    if guard.empty and not chain.targets:
         return [_tcp_proxy(chain, {})]
+    toward = [check for rules in chain.targets for check in checks(Guard(rules), "network")]
     held = {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_BYTES}
-    return [*connection_filters(guard), *checks(guard, "network"), _tcp_proxy(chain, held)]
+    return [*connection_filters(guard), *checks(guard, "network"), *toward, _tcp_proxy(chain, held)]
 
 
 def _tcp_proxy(chain: GatewayChain, more: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TypeGuard
 
+import re2
+
 from meshlite.translate.plan.route import Text
 
 
@@ -182,6 +184,23 @@ def within(address: str, block: str) -> bool:
         return ip_address(address) in ip_network(block, strict=False)
     except ValueError:
         return False
+
+
+def fits(text: Text, value: str) -> bool:
+    """Whether a value looks as the text wants it; what is not there is empty and fits nothing."""
+    match text.kind:
+        case "exact":
+            return value == text.value
+        case "prefix":
+            return value.startswith(text.value)
+        case "suffix":
+            return value.endswith(text.value)
+        case "contains":
+            return text.value in value
+        case "regex":
+            return re2.fullmatch(text.value, value) is not None
+        case _:
+            return bool(value)
 
 
 def of_connections(test: Test) -> Test | None:

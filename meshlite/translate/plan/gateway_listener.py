@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from meshlite.translate.plan.guard import NOTHING, Guard
+from meshlite.translate.plan.guard import NOTHING, Guard, Rules
 from meshlite.translate.plan.listener import Entrance
 
 Clients = Literal["none", "optional", "required"]
@@ -38,6 +38,7 @@ class GatewayChain:
     """For TLS clients that ask for one of `server_names` (none: any) where `encrypted`, else for plain text.
 
     It follows the route table `table`, or passes bytes on to clusters by their `shares`.
+    `targets`: what stands before connections to these.
     """
 
     name: str
@@ -50,6 +51,7 @@ class GatewayChain:
     idle: timedelta | None = None
     hash_address: bool = False
     grpc_web: bool = False
+    targets: tuple[Rules, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

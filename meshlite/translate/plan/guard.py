@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Literal
 
 from meshlite.translate.plan.condition import (
+    ALWAYS,
     HTTP,
     NEVER,
     Leaf,
@@ -19,6 +20,7 @@ from meshlite.translate.plan.condition import (
     Test,
     all_of,
     any_of,
+    fits,
     leaves,
     negated,
     of_connections,
@@ -84,6 +86,18 @@ class Rules:
         """With the leaves of its tests changed; clauses that then match nothing are left out."""
         allow = None if self.allow is None else _changed(self.allow, change)
         return Rules(_changed(self.deny, change), allow)
+
+    def by(self, principal: str) -> Rules:
+        """For a caller whose identity is known."""
+
+        def answer(leaf: Leaf) -> Test:
+            if isinstance(leaf, Principal):
+                return ALWAYS if fits(leaf.text, principal) else NEVER
+            return leaf
+
+        made = self.changed(answer)
+        allowed = made.allow is not None and any(one.test == ALWAYS for one in made.allow)
+        return Rules(made.deny) if allowed else made
 
     def of_connections(self) -> Rules:
         """ALLOW never matches by what only HTTP has; DENY is for more, since it does without."""

@@ -13,7 +13,7 @@ from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.condition import Test
 from meshlite.translate.plan.destinations import Destinations
 from meshlite.translate.plan.extension import Extension
-from meshlite.translate.plan.guard import Verdicts, verdicts
+from meshlite.translate.plan.guard import Rules, Verdicts, verdicts
 from meshlite.translate.plan.guards import ServiceGuard
 from meshlite.translate.plan.listener import (
     ByName,
@@ -266,15 +266,20 @@ def _judged(
 def _verdicts(
     cluster: str, view: Destinations, guards: Mapping[str, ServiceGuard]
 ) -> Iterator[tuple[Test, TcpChain]]:
+    where, rules = target_rules(cluster, view, guards)
+    asked = verdicts(rules)
+    for (test, _), ending in zip(asked, denials(asked, where), strict=True):
+        yield test, ending
+
+
+def target_rules(cluster: str, view: Destinations, guards: Mapping[str, ServiceGuard]) -> tuple[str, Rules]:
+    """The service and port behind a cluster, for people, and what stands before connections to it."""
     kind, _, rest = cluster.partition("|")
     port, _, fqdn, *_ = rest.split("|") if kind == "outbound" else ("", "", "")
     service = view.known.services.get(fqdn)
     if service is None:
-        return
-    rules = guards[service.key].guard.rules.settled(int(port), ()).of_connections()
-    asked = verdicts(rules)
-    for (test, _), ending in zip(asked, denials(asked, f"{fqdn}:{port}"), strict=True):
-        yield test, ending
+        return cluster, Rules()
+    return f"{fqdn}:{port}", guards[service.key].guard.rules.settled(int(port), ()).of_connections()
 
 
 def denials(asked: Verdicts, destination: str) -> tuple[TcpChain, ...]:

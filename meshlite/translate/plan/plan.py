@@ -407,7 +407,7 @@ def _edges(
         view, name = views[one.gate.caller(mesh.selectors)], ("edge", one.gate.workload.id)
         made, told = memo.within(name, edge, one, mesh.virtual_services, view, trust_domain)
         tell(told, report)
-        edges.append(guarded(made, one, mesh.book, normalization))
+        edges.append(guarded(made, one, view, mesh.book, mesh.guards.by_service, normalization))
     return tuple(edges)
 
 
