@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlite.agent.hook import daemon_json, files
+from meshlite.config import Paths, Settings
 
 OURS = {"path": "/w"}
 OPERATORS = b'{\n  "log-driver": "local",\n  "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}\n}'
@@ -71,3 +73,20 @@ def test_a_file_that_was_not_there_goes_again_also_when_our_memory_of_it_is_lost
 def test_leaving_an_edited_file_undoes_exactly_the_entering(config: dict[str, object]) -> None:
     original = json.dumps(config).encode()
     assert json.loads(daemon_json.without_ours(daemon_json.entered(original, "/w"), original)) == config
+
+
+def test_a_note_that_a_full_disk_cut_off_keeps_nobody_from_leaving(tmp_path: Path) -> None:
+    folder = files.Folder(Settings(paths=Paths(state=tmp_path)))
+    folder.path.mkdir()
+    for content in ('{"file"', "{}", "[]", ""):
+        (folder.path / "note.json").write_text(content)
+        assert folder.note() is None
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.json", tmp_path / "daemon.json"
+    real.write_text("{}")
+    link.symlink_to(real)
+    files.replace(link, b'{"debug": true}')
+    assert link.is_symlink()
+    assert real.read_text() == '{"debug": true}'

@@ -111,7 +111,7 @@ def host_rules(proxy: Proxy = Proxy()) -> str:
 
     Links stay tracked on the host, so that a host firewall that admits only established connections lets
     their replies in. What the node proxy sends to a link that is gone goes nowhere, least of all to the
-    host's router.
+    host's router; nor does what a container outside the mesh sends to a virtual address.
     """
     inside = [
         f'iifname != "{HOST_LINKS}*" accept',
@@ -125,7 +125,13 @@ def host_rules(proxy: Proxy = Proxy()) -> str:
         f"{_mark(proxy)} accept",
         "counter reject with icmpx admin-prohibited",
     ]
-    through = [f'iifname "{HOST_LINKS}*" counter drop', f'oifname "{HOST_LINKS}*" counter drop']
+    ipv4, ipv6 = proxy.virtual_networks
+    through = [
+        f'iifname "{HOST_LINKS}*" counter drop',
+        f'oifname "{HOST_LINKS}*" counter drop',
+        f"ip daddr {ipv4} counter reject with icmpx admin-prohibited",
+        f"ip6 daddr {ipv6} counter reject with icmpx admin-prohibited",
+    ]
     return _table(
         [
             _chain("from_links", "filter", "input", "-10", inside),

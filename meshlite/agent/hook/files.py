@@ -48,8 +48,7 @@ class Folder:
         replace(self.wrapper, text.encode(), 0o755)
 
     def note(self) -> Note | None:
-        content = read(self._note)
-        return Note(**json.loads(content)) if content else None
+        return _note(read(self._note))
 
     def keep(self, note: Note, original: bytes | None) -> None:
         """Remember the file as it was. The note comes last: with it the memory is complete."""
@@ -58,14 +57,13 @@ class Folder:
         replace(self._note, json.dumps(asdict(note)).encode())
 
     def original(self, note: Note) -> bytes | None:
-        return self._before.read_bytes() if note.existed else None
+        return read(self._before) if note.existed else None
 
     def adopt(self, wrapper: str) -> Note | None:
         """Take over the memory beside another mesh's `wrapper`, which the engine's file names; None: none."""
         other = Path(wrapper).parent
-        if not wrapper or other == self.path or not (content := read(other / self._note.name)):
+        if not wrapper or other == self.path or not (note := _note(read(other / self._note.name))):
             return None
-        note = Note(**json.loads(content))
         self.keep(note, read(other / self._before.name) if note.existed else None)
         return note
 
@@ -75,6 +73,14 @@ class Folder:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _note(content: bytes | None) -> Note | None:
+    """None for a note that cannot be read: a disk that was full must not keep anybody from leaving."""
+    try:
+        return Note(**json.loads(content or b""))
+    except (ValueError, TypeError):
+        return None
 
 
 def target(current: bytes | None, original: bytes | None, written: str) -> bytes | None:
@@ -105,7 +111,8 @@ def read(file: Path) -> bytes | None:
 
 
 def replace(file: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write the file as a whole, never half; owner and mode stay where it exists."""
+    """Write the file as a whole, never half; owner and mode stay where it exists, and a link to it does."""
+    file = file.resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(file.name + ".meshlite-new")
     fresh.write_bytes(content)
