@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -60,6 +60,8 @@ class Registry:
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
         self._absent: dict[str, float] = {}
         """Service without workloads -> monotonic time since when."""
+        self._left: set[str] = set()
+        """Projects that were in the mesh and are not any more: their services need not be waited for."""
         self._seen: dict[str, float] = {}
         self._statuses: dict[str, wire.Status] = {}
         self._unsaved = ""
@@ -142,7 +144,10 @@ class Registry:
             record = stored.record.model_copy(update=wanted)
             changed = stored.model_copy(update={"record": record})
             if changed != self._mirror.get(NODES, node):
-                await self._mirror.commit([Write(NODES, node, changed)])
+                meshed = self._meshed(without=node) | set(record.projects)
+                self._left = (self._left | set(stored.record.projects)) - meshed
+                gone = self._retired(self._clock.monotonic(), meshed)
+                await self._mirror.commit([Write(NODES, node, changed), *gone])
                 shown = "everything" if record.everything else ", ".join(record.projects) or "nothing"
                 self._events.add("node", node, f"meshes {shown}")
                 self.publish()
@@ -181,7 +186,7 @@ class Registry:
                 for node in self._mirror.all(WORKLOADS)
                 if node not in self._leases
             ]
-            if not (writes := gone + self._retired(now)):
+            if not (writes := gone + self._retired(now, self._meshed())):
                 return
             try:
                 await self._mirror.commit(writes)
@@ -295,23 +300,25 @@ class Registry:
             writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
         return writes, unplaced
 
-    def _retired(self, now: float) -> list[Write[Any]]:
-        """Shown services that had no workload for LINGER seconds and are in no project that a node meshes."""
+    def _meshed(self, without: str = "") -> set[str]:
+        """Projects that a node other than `without` meshes."""
+        nodes = self._mirror.all(NODES).items()
+        return {project for name, stored in nodes if name != without for project in stored.record.projects}
+
+    def _retired(self, now: float, meshed: Collection[str]) -> list[Write[Any]]:
+        """Shown services without a workload, of no meshed project: at once if that left, else after LINGER."""
         running = {workload.service_fqdn for workload in self.snapshots.value.workloads}
-        meshed = {
-            project for stored in self._mirror.all(NODES).values() for project in stored.record.projects
-        }
         shown = {name: stored for name, stored in self._mirror.all(SERVICES).items() if stored.shown}
-        idle = [
-            name
+        idle = {
+            name: stored.service.namespace
             for name, stored in shown.items()
             if name not in running and stored.service.namespace not in meshed
-        ]
+        }
         self._absent = {name: self._absent.get(name, now) for name in idle}
         return [
             Write(SERVICES, name, shown[name].model_copy(update={"shown": False}))
             for name, since in self._absent.items()
-            if now - since >= LINGER
+            if idle[name] in self._left or now - since >= LINGER
         ]
 
     def _tell(self, node: str, before: Iterable[Workload], after: Iterable[Workload]) -> None:

@@ -26,6 +26,10 @@ async def registry(parts: Parts) -> Registry:
     return parts.registry
 
 
+def services(snapshot: Snapshot) -> list[str]:
+    return [service.name for service in snapshot.services]
+
+
 def names(snapshot: Snapshot) -> list[str]:
     return [workload.name for workload in snapshot.workloads]
 
@@ -146,6 +150,19 @@ async def test_a_service_of_no_project_lingers_and_has_its_old_address_when_it_c
     assert registry.snapshots.value.services == ()
     await registry.report("web-1", report(workload("reviews", namespace="other")))
     assert registry.snapshots.value.services == (service,)
+
+
+async def test_services_of_a_project_that_has_left_go_with_their_last_workload(registry: Registry) -> None:
+    await registry.set_projects("web-1", Projects(projects=("shop", "other")))
+    await registry.report("web-1", report(workload("reviews"), workload("cart", namespace="other")))
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    assert services(registry.snapshots.value) == ["cart", "reviews"], "it still runs"
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["reviews"]
+    await registry.report("web-1", report())
+    await registry.set_projects("web-1", Projects(projects=()))
+    assert services(registry.snapshots.value) == [], "the last one goes at once"
 
 
 async def test_a_restarting_service_does_not_use_up_its_lingering(registry: Registry, time: FakeTime) -> None:
