@@ -306,7 +306,7 @@ class Registry:
         return {project for name, stored in nodes if name != without for project in stored.record.projects}
 
     def _retired(self, now: float, meshed: Collection[str]) -> list[Write[Any]]:
-        """Shown services without a workload, of no meshed project: at once if that left, else after LINGER."""
+        """Shown services without workloads, of no meshed project: at once if that left, else after LINGER."""
         running = {workload.service_fqdn for workload in self.snapshots.value.workloads}
         shown = {name: stored for name, stored in self._mirror.all(SERVICES).items() if stored.shown}
         idle = {
