@@ -39,7 +39,14 @@ def chooser(chooser: Chooser) -> bytes:
             _port(ports[str(port.port)], port, chooser, asked)
         rest = found.matcher.on_no_match
     _port(rest, PortChoice(0, chooser.otherwise, http=chooser.http), chooser, asked)
+    if not found.HasField("matcher") and chooser.judged:
+        _act(found.matcher.on_no_match, _only(found.action))
     return bytes(found.matcher.SerializeToString(deterministic=True))
+
+
+def _only(action: Any) -> str:
+    """The chain that everything goes to, since the first question has no other answer."""
+    return str(schema.message(_STRING).FromString(action.typed_config.value).value)  # type: ignore[attr-defined]
 
 
 def _port(found: Any, port: PortChoice, chooser: Chooser, asked: Asked) -> None:
