@@ -215,7 +215,11 @@ class Guarding:
     apart: frozenset[str]
 
 
-def guards(memo: Memo, services: Catalog, replicas: Replicas, all: Book) -> Guarding:
+def guards(memo: Memo, services: Catalog, replicas: Replicas, all: Book, copied: frozenset[str]) -> Guarding:
+    """`copied`: hosts that copies of requests are sent to.
+
+    Envoy's RBAC lets pass what has no connection, as such copies, so these services judge for themselves.
+    """
     every = (*services.services.values(), *services.others)
     namespaces = {service.namespace for service in every}
     namespaces |= {one.workload.namespace for group in replicas.values() for one in group}
@@ -226,7 +230,12 @@ def guards(memo: Memo, services: Catalog, replicas: Replicas, all: Book) -> Guar
     }
     by_service = {
         service.key: memo.of(
-            service.key, _service_guard, service, found.get(service.key, ()), books[service.namespace]
+            service.key,
+            _service_guard,
+            service,
+            found.get(service.key, ()),
+            books[service.namespace],
+            service.fqdn in copied,
         )
         for service in every
     }
@@ -256,7 +265,11 @@ def _straight(replica: Replica) -> bool:
     return all(port == target for port, target in (replica.targets or {}).items())
 
 
-def _service_guard(service: Callee, found: Guarded, near: Book) -> ServiceGuard:
+def _alike(found: Guarded) -> bool:
+    return all(straight for _, _, straight in found)
+
+
+def _service_guard(service: Callee, found: Guarded, near: Book, copied: bool) -> ServiceGuard:
     guards = {guard for _, guard, _ in found}
     if not found and service.external:
         return ServiceGuard(Guard(near.attached(service.resources).rules))
@@ -265,7 +278,7 @@ def _service_guard(service: Callee, found: Guarded, near: Book) -> ServiceGuard:
     if not found:
         guards = {near.guard(Called(service.namespace, service.name, {"app": service.name}), ())}
     guard = guards.pop()
-    together = not guards and guard.plain and (guard.empty or all(straight for _, _, straight in found))
+    together = not guards and guard.plain and (guard.empty or (_alike(found) and not copied))
     return ServiceGuard(guard) if together else ServiceGuard(apart=True)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from meshlite.model.extensions import TrafficExtension, WasmPlugin
 from meshlite.model.mesh import Snapshot
+from meshlite.model.names import resolve_known
 from meshlite.model.networking import (
     DestinationRule,
     EnvoyFilter,
@@ -21,9 +22,10 @@ from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
 from meshlite.translate.plan import inbound
+from meshlite.translate.plan.action import mirrors
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
-from meshlite.translate.plan.catalog import Catalog, Replicas, catalog, labels
+from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, catalog, labels
 from meshlite.translate.plan.delegate import delegated
 from meshlite.translate.plan.destinations import (
     Destinations,
@@ -206,6 +208,7 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     providers = settings.extension_providers
     written, told = memo.within("book", book, resources, trusted, snapshot.key_sets, providers, services)
     tell(told, report)
+    copied = memo.of("copied", _copied, virtual_services, Looked(services.services))
     report_unused(destination_rules, services, report)
     tell(report_overlaid(sidecars), report)
     return _Mesh(
@@ -221,7 +224,7 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
         node.modules,
         _told_apart(memo, selectors, destination_rules, snapshot.workloads),
         written,
-        memo.within("guards", guards, services, replicas, written),
+        memo.within("guards", guards, services, replicas, written, copied),
     )
 
 
@@ -237,6 +240,18 @@ def _told_apart(
 
 def _label_keys(rules: Rules) -> frozenset[str]:
     return frozenset[str]().union(*(caller_keys(rule) for rule in rules.every()))
+
+
+def _copied(
+    virtual_services: tuple[Applied[VirtualService], ...], known: Mapping[str, Callee]
+) -> frozenset[str]:
+    """Hosts that copies of requests are sent to."""
+    return frozenset(
+        resolve_known(destination.host, one.namespace, known)
+        for one in virtual_services
+        for rule in one.spec.http
+        for destination, _ in mirrors(rule)
+    )
 
 
 def _selectors(
