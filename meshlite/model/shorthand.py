@@ -24,8 +24,12 @@ Rule = dict[str, Any]
 Edit = Callable[[Rule], None]
 
 
+_HTTP_ROUTES = ("HTTPRoute", "GRPCRoute")
+"""Kinds of Gateway API that route what a VirtualService's `http` does."""
+
+
 class NotOurs(ValueError):
-    """Somebody else wrote what would have to be changed; `key` names it."""
+    """Another resource shapes what is to be changed; `key` names it."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -63,14 +67,15 @@ class Requests:
 
 @dataclass(frozen=True)
 class Target:
-    """The service that is shaped, in its namespace."""
+    """The service that is shaped, in its namespace. `declared`: keys of the ServiceEntries of a host."""
 
     name: str
     namespace: str
+    declared: tuple[str, ...] = ()
 
     @property
     def fqdn(self) -> str:
-        return fqdn(self.name, self.namespace)
+        return self.name if self.declared else fqdn(self.name, self.namespace)
 
     def destination(self, version: str = "") -> dict[str, Any]:
         return {"host": self.name} | ({"subset": subset_name(version)} if version else {})
@@ -135,14 +140,18 @@ def change(
     requests: Requests,
     edit: Edit,
     forget: bool = False,
+    *,
+    clear: bool = False,
 ) -> Change:
     """What to apply and delete so that `edit` holds for the requests; for all: in every rule.
 
     `known`: FQDNs of services. `versions`: all that subsets may have to be made for. `forget`: rules of their
-    own for some requests go, those of the requests or all. Raises NotOurs.
+    own for some requests go, those of the requests or all. `clear`: something is taken back, which may always
+    be done. Raises NotOurs.
     """
     service = _owned(target, resources, "VirtualService", target.name)
-    _check(target, resources, frozenset(known))
+    if service is None or not clear:
+        _check(target, resources, frozenset(known))
     rules: list[Rule] = copy.deepcopy(list(service.spec["http"])) if service else []  # type: ignore[call-overload]
     rules = rules or [{"route": [{"destination": target.destination()}]}]
     if forget:
@@ -237,14 +246,31 @@ def _owned(target: Target, resources: Iterable[Resource], kind: str, name: str) 
 
 
 def _check(target: Target, resources: Iterable[Resource], known: frozenset[str]) -> None:
-    """Nobody else may route the service within the mesh: the first applied would win."""
+    """Nothing else may route the service within the mesh: the first applied would win, without a word."""
+    own = f"VirtualService/{target.namespace}/{target.name}"
     for resource in resources:
-        if resource.kind != "VirtualService" or OWNED in resource.annotations:
-            continue
-        gateways, hosts = _texts(resource.spec.get("gateways")), _texts(resource.spec.get("hosts"))
-        names = {resolve_known(host, resource.namespace, known) for host in hosts}
-        if target.fqdn in names and (not gateways or "mesh" in gateways):
+        if resource.key != own and _routes(resource, target, known):
             raise NotOurs(resource.key)
+
+
+def _routes(resource: Resource, target: Target, known: frozenset[str]) -> bool:
+    """Whether it decides about the service's HTTP requests within the mesh."""
+    if resource.kind in _HTTP_ROUTES:
+        return any(_parent(reference, resource, target) for reference in _rows(resource.spec, "parentRefs"))
+    if resource.kind != "VirtualService":
+        return False
+    gateways, hosts = _texts(resource.spec.get("gateways")), _texts(resource.spec.get("hosts"))
+    names = {resolve_known(host, resource.namespace, known) for host in hosts}
+    return target.fqdn in names and (not gateways or "mesh" in gateways)
+
+
+def _parent(reference: Mapping[str, Any], route: Resource, target: Target) -> bool:
+    """Whether a route's parent is the service, by itself or by the ServiceEntry of a host."""
+    name, namespace = str(reference.get("name")), str(reference.get("namespace") or route.namespace)
+    if reference.get("kind") == "ServiceEntry":
+        return f"ServiceEntry/{namespace}/{name}" in target.declared
+    named = (reference.get("kind"), name, namespace) == ("Service", target.name, target.namespace)
+    return named and not target.declared
 
 
 def _rules(target: Target, resources: Iterable[Resource], known: frozenset[str]) -> list[Resource]:
@@ -259,8 +285,13 @@ def _rules(target: Target, resources: Iterable[Resource], known: frozenset[str])
 
 
 def _subsets(rule: Resource) -> list[dict[str, Any]]:
-    subsets = rule.spec.get("subsets")
-    return [subset for subset in subsets if isinstance(subset, dict)] if isinstance(subsets, list) else []
+    return _rows(rule.spec, "subsets")
+
+
+def _rows(spec: Mapping[str, object], field: str) -> list[dict[str, Any]]:
+    """The messages of a repeated field."""
+    rows = spec.get(field)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _used(rules: Iterable[Rule]) -> set[str]:

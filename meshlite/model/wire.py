@@ -268,10 +268,11 @@ class Workloads(Frozen):
 
 
 class Endpoint(Frozen):
-    """A workload as one of a service's replicas."""
+    """A workload as one of a service's replicas, or an address that somebody wrote."""
 
     workload: str = Field(description="Workload.id")
     name: str
+    address: str = Field(default="", description="of one that a resource declares, where it is dialled")
     node: str
     version: str
     health: HealthState
@@ -311,7 +312,9 @@ class ServiceView(Frozen):
     """A service with what stands behind it and what shapes it.
 
     `mode`: who may come in without a mesh identity: nobody (STRICT), anybody (PERMISSIVE), or
-    "mixed" where its replicas or ports differ. `resources`: keys of those that name or select it, in the
+    "mixed" where its replicas or ports differ; "none" where no workload of the mesh stands behind it.
+    `declared_by`: keys of the ServiceEntries of a declared host, of which `resolution` and `location` are;
+    empty for a service that was found. `resources`: keys of those that name or select it, in the
     order in which a request meets them; `shaped_by` says what each does, `conflicts` which of them contradict
     others.
     """
@@ -324,7 +327,10 @@ class ServiceView(Frozen):
     ports: tuple[Port, ...]
     endpoints: tuple[Endpoint, ...]
     subsets: tuple[Subset, ...]
-    mode: Literal["STRICT", "PERMISSIVE", "mixed"]
+    mode: Literal["STRICT", "PERMISSIVE", "mixed", "none"]
+    declared_by: tuple[str, ...] = ()
+    resolution: str = ""
+    location: str = ""
     resources: tuple[str, ...]
     shaped_by: tuple[Shape, ...] = ()
     problems: tuple[str, ...]

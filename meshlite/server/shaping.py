@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from meshlite.model.made import made_from
@@ -13,6 +14,7 @@ from meshlite.model.workload import Workload
 
 ORDER = (
     "ServiceEntry",
+    "WorkloadEntry",
     "VirtualService",
     "DestinationRule",
     "PeerAuthentication",
@@ -44,8 +46,22 @@ _ROOT_SELECTS_NOBODY = ("PeerAuthentication",)
 """In the root namespace these are for the mesh, and with a selector for nobody."""
 
 
+@dataclass(frozen=True)
+class Shaped:
+    """A service, or a host with the keys of the ServiceEntries that declare it.
+
+    `entries`: keys of WorkloadEntries that may stand behind it.
+    """
+
+    name: str
+    namespace: str
+    fqdn: str
+    declared: tuple[str, ...] = ()
+    entries: frozenset[str] = frozenset()
+
+
 def shaping(
-    service: Service,
+    service: Shaped,
     workloads: Iterable[Workload],
     resources: Iterable[Resource],
     known: Mapping[str, Service],
@@ -66,7 +82,7 @@ def shaping(
 
 
 def _role(
-    resource: Resource, service: Service, workloads: tuple[Workload, ...], known: Mapping[str, Service]
+    resource: Resource, service: Shaped, workloads: tuple[Workload, ...], known: Mapping[str, Service]
 ) -> str:
     """What the resource does for the service; empty if nothing."""
     if resource.kind in _SELECTING:
@@ -83,10 +99,18 @@ def _role(
     if resource.kind == "DestinationRule":
         return "says how it is called" if names(spec.get("host")) else ""
     if resource.kind == "ServiceEntry":
-        return "declares its host, too" if names(*_list(spec.get("hosts"))) else ""
+        return _declaring(service, resource.key, names(*_list(spec.get("hosts"))))
+    if resource.kind == "WorkloadEntry":
+        return "is one of its endpoints" if resource.key in service.entries else ""
     if resource.kind == "VirtualService":
         return _routing(spec, names(*_list(spec.get("hosts"))), names(*_destinations(spec)))
     return ""
+
+
+def _declaring(service: Shaped, key: str, named: bool) -> str:
+    if key in service.declared:
+        return "declares it"
+    return "declares its host, too" if named else ""
 
 
 def _routing(spec: Mapping[str, object], named: bool, reached: bool) -> str:
@@ -99,9 +123,13 @@ def _routing(spec: Mapping[str, object], named: bool, reached: bool) -> str:
     return ""
 
 
-def _selects(resource: Resource, service: Service, workloads: tuple[Workload, ...]) -> bool:
+def _selects(resource: Resource, service: Shaped, workloads: tuple[Workload, ...]) -> bool:
     root = resource.namespace == ROOT_NAMESPACE
     if not root and resource.namespace != service.namespace:
+        return False
+    if targets := _targets(resource.spec):
+        return resource.namespace == service.namespace and bool(targets & _as_target(service))
+    if service.declared and not workloads:
         return False
     labels = _selector(resource.spec)
     if not labels:
@@ -109,6 +137,18 @@ def _selects(resource: Resource, service: Service, workloads: tuple[Workload, ..
     if root and service.namespace != ROOT_NAMESPACE and resource.kind in _ROOT_SELECTS_NOBODY:
         return False
     return any(labels.items() <= _labels(workload).items() for workload in workloads)
+
+
+def _targets(spec: Mapping[str, object]) -> frozenset[tuple[str, str]]:
+    """Kinds and names of what a policy is attached to."""
+    rows = [*_list(spec.get("targetRefs")), spec.get("targetRef")]
+    return frozenset((str(row.get("kind")), str(row.get("name"))) for row in rows if isinstance(row, dict))
+
+
+def _as_target(service: Shaped) -> frozenset[tuple[str, str]]:
+    if not service.declared:
+        return frozenset({("Service", service.name)})
+    return frozenset(("ServiceEntry", key.rpartition("/")[2]) for key in service.declared)
 
 
 def _selector(spec: Mapping[str, object]) -> Mapping[str, Any]:

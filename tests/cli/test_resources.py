@@ -138,9 +138,9 @@ def test_get_of_what_is_not_there(mesh: Mesh, arguments: list[str], said: str) -
 
 def test_get_what_was_found(mesh: Mesh) -> None:
     services = mesh.cli("get", "svc").stdout.splitlines()
-    assert services[0].split() == ["NAMESPACE", "NAME", "ADDRESS", "PORTS", "READY", "MTLS"]
+    assert services[0].split() == ["NAMESPACE", "NAME", "ADDRESS", "PORTS", "READY", "MTLS", "FROM"]
     assert [line.split()[1] for line in services[1:]] == ["ratings", "reviews"]
-    assert services[2].split()[3:] == ["9080/http", "3/3", "PERMISSIVE"]
+    assert services[2].split()[3:] == ["9080/http", "3/3", "PERMISSIVE", "workloads"]
     workloads = json.loads(mesh.cli("get", "workloads", "-o", "json").stdout)
     assert {row["service"] for row in workloads} == {"ratings", "reviews"}
     nodes = json.loads(mesh.cli("get", "nodes", "-o", "json").stdout)

@@ -17,6 +17,30 @@ metadata: {name: mine, namespace: shop}
 spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}
 """
 
+OF_GATEWAY_API = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: theirs, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: reviews}]
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]
+"""
+DECLARED = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 192.0.2.1, labels: {version: v1}}, {address: 192.0.2.2, labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wide, namespace: shop}
+spec: {hosts: ['*.example.org'], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE}
+"""
+
 
 def stored(mesh: Mesh) -> dict[str, Any]:
     rows = mesh.server.get("/v1/resources")["resources"]
@@ -113,3 +137,28 @@ def test_mistakes_are_told(mesh: Mesh, words: tuple[str, ...], code: int, said: 
     assert done.exit_code == code
     assert said in done.stderr
     assert stored(mesh) == {}
+
+
+def test_a_route_of_gateway_api_is_told_of_and_stays(mesh: Mesh) -> None:
+    applied = mesh.cli("apply", "-f", "-", stdin=OF_GATEWAY_API)
+    assert applied.exit_code == 0, applied.stderr
+    for words in (("route", "reviews", "--to", "v1"), ("fault", "reviews", "--abort", "503")):
+        done = mesh.cli(*words)
+        assert done.exit_code == 1
+        assert "HTTPRoute shop/theirs already routes reviews" in done.stderr
+        assert "meshlite delete HTTPRoute theirs -n shop" in done.stderr
+    assert set(stored(mesh)) == {"HTTPRoute/theirs"}
+
+
+def test_a_declared_host_is_shaped_like_a_service(mesh: Mesh) -> None:
+    mesh.cli("apply", "-f", "-", stdin=DECLARED)
+    done = mesh.cli("timeout", "api.example.com", "2s")
+    assert done.exit_code == 0, done.stderr
+    assert stored(mesh)["VirtualService/api.example.com"]["hosts"] == ["api.example.com"]
+    assert mesh.cli("route", "api.example.com", "--to", "v2").exit_code == 0
+    assert stored(mesh)["DestinationRule/api.example.com"]["subsets"] == [
+        {"name": "v2", "labels": {"version": "v2"}}
+    ]
+    done = mesh.cli("timeout", "*.example.org", "2s")
+    assert done.exit_code == 1
+    assert "write a VirtualService" in done.stderr

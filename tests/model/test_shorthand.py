@@ -170,3 +170,70 @@ def test_a_version_becomes_the_name_of_a_subset() -> None:
     assert subset_name("1.2.3") == "1-2-3"
     made = change(REVIEWS, (), KNOWN, ("1.2",), EVERY, split(REVIEWS, {"1.2": 100}))
     assert made.apply[0].spec["subsets"] == [{"name": "1-2", "labels": {"version": "1.2"}}]
+
+
+def of_gateway_api(kind: str, *parents: dict[str, str], namespace: str = "shop") -> Resource:
+    return Resource(
+        api_version="gateway.networking.k8s.io/v1",
+        kind=kind,
+        name="theirs",
+        namespace=namespace,
+        spec={"parentRefs": list(parents)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("route", "holds"),
+    [
+        (of_gateway_api("HTTPRoute", {"group": "", "kind": "Service", "name": "reviews"}), True),
+        (of_gateway_api("GRPCRoute", {"name": "edge"}, {"kind": "Service", "name": "reviews"}), True),
+        (
+            of_gateway_api(
+                "HTTPRoute", {"kind": "Service", "name": "reviews", "namespace": "shop"}, namespace="other"
+            ),
+            True,
+        ),
+        (of_gateway_api("HTTPRoute", {"kind": "Service", "name": "reviews"}, namespace="other"), False),
+        (of_gateway_api("HTTPRoute", {"kind": "Service", "name": "ratings"}), False),
+        (of_gateway_api("HTTPRoute", {"name": "reviews"}), False),
+        (of_gateway_api("TCPRoute", {"kind": "Service", "name": "reviews"}), False),
+    ],
+)
+def test_a_route_of_gateway_api_for_the_service_is_told_of(route: Resource, holds: bool) -> None:
+    book = Book(route)
+    if holds:
+        with pytest.raises(NotOurs) as refused:
+            book.do(put("timeout", "2s"))
+        assert refused.value.key == route.key
+    else:
+        assert book.do(put("timeout", "2s")).apply
+
+
+def test_what_was_written_can_be_taken_back_also_beside_what_came_later() -> None:
+    book = Book()
+    book.do(put("timeout", "2s"))
+    later = of_gateway_api("HTTPRoute", {"kind": "Service", "name": "reviews"})
+    book.resources[later.key] = later
+    with pytest.raises(NotOurs):
+        book.do(put("timeout", "3s"))
+    made = change(
+        REVIEWS, tuple(book.resources.values()), KNOWN, VERSIONS, EVERY, without("timeout"), clear=True
+    )
+    assert made == Change((), ("VirtualService/shop/reviews",))
+
+
+def test_a_declared_host_is_shaped_under_its_own_name() -> None:
+    host = Target("api.example.com", "shop", ("ServiceEntry/shop/api",))
+    made = change(host, (), ("api.example.com",), (), EVERY, put("timeout", "2s"))
+    assert [(one.key, one.spec["hosts"]) for one in made.apply] == [
+        ("VirtualService/shop/api.example.com", ["api.example.com"])
+    ]
+    [written] = made.apply
+    assert validate(Document(resource=written)) == ((), ())
+    egress = by_hand("VirtualService", "api-egress", {"hosts": ["api.example.com"]}, "meshlite-system")
+    theirs = egress.model_copy(update={"annotations": {OWNED: "true"}})
+    route = of_gateway_api("HTTPRoute", {"kind": "ServiceEntry", "name": "api"})
+    for other in (theirs, route):
+        with pytest.raises(NotOurs) as refused:
+            change(host, (other,), ("api.example.com",), (), EVERY, put("timeout", "2s"))
+        assert refused.value.key == other.key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshlite.model.mesh import Problem, Resource, Service, Snapshot
+from meshlite.model.mesh import HostAddress, Problem, Resource, Service, Snapshot
 from meshlite.model.wire import ServiceView
 from meshlite.model.workload import Port
 from meshlite.server.overview import overview
@@ -136,3 +136,66 @@ def test_what_nodes_say_of_its_resources_is_shown() -> None:
     rule = resource("DestinationRule", "reviews", host="reviews")
     problems = (Problem(resource=rule.key, reason="not translated"), Problem(resource="other", reason="no"))
     assert view(rule, problems=problems).problems == ("not translated",)
+
+
+def declared(*resources: Resource) -> dict[str, ServiceView]:
+    snapshot = Snapshot(
+        services=(Service(name="reviews", namespace="shop", address="240.240.0.2"),),
+        workloads=(workload("reviews-1", service="reviews", labels={"app": "reviews"}),),
+        hosts=(HostAddress(host="api.example.com", namespace="shop", address="240.240.9.9"),),
+        resources=resources,
+    )
+    return {one.name: one for one in overview(snapshot, ())}
+
+
+def entry(host: str, name: str = "it", **spec: object) -> Resource:
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    return resource("ServiceEntry", name, hosts=[host], ports=ports, **spec)
+
+
+def test_a_declared_host_has_its_entrys_address_ports_and_endpoints() -> None:
+    endpoints = [{"address": "192.0.2.1"}, {"address": "reviews.shop.svc.cluster.local"}]
+    found = declared(entry("api.example.com", resolution="DNS", endpoints=endpoints))["api.example.com"]
+    assert (found.fqdn, found.names, found.address) == (
+        "api.example.com",
+        ("api.example.com",),
+        "240.240.9.9",
+    )
+    assert found.ports == (Port(number=80, protocol="http", name="http", origin="resource"),)
+    assert [(one.name, one.address) for one in found.endpoints] == [
+        ("api.example.com/0", "192.0.2.1"),
+        ("reviews-1", ""),
+    ]
+    assert (found.declared_by, found.resolution) == (("ServiceEntry/shop/it",), "DNS")
+    assert [(one.resource, one.role) for one in found.shaped_by] == [("ServiceEntry/shop/it", "declares it")]
+
+
+def test_policies_count_for_a_declared_host_where_workloads_stand_behind_it_or_they_name_it() -> None:
+    chosen = {"workloadSelector": {"labels": {"app": "reviews"}}}
+    strict = resource("PeerAuthentication", "strict", mtls={"mode": "STRICT"})
+    attached = Resource(
+        api_version="security.istio.io/v1",
+        kind="AuthorizationPolicy",
+        name="guard",
+        namespace="shop",
+        spec={"targetRefs": [{"group": "networking.istio.io", "kind": "ServiceEntry", "name": "it"}]},
+    )
+    found = declared(
+        entry("api.example.com", resolution="NONE"),
+        entry("in.example.com", "in", resolution="STATIC", location="MESH_INTERNAL", **chosen),
+        strict,
+        attached,
+    )
+    assert found["api.example.com"].mode == "none"
+    assert attached.key in found["api.example.com"].resources
+    assert strict.key not in found["api.example.com"].resources
+    assert found["in.example.com"].mode == "STRICT"
+    assert strict.key in found["in.example.com"].resources
+    assert attached.key not in found["in.example.com"].resources
+    assert attached.key not in found["reviews"].resources
+
+
+def test_a_host_that_is_a_service_of_its_namespace_is_shown_once() -> None:
+    found = declared(entry("reviews.shop.svc.cluster.local", resolution="NONE"))
+    assert list(found) == ["reviews"]
+    assert [one.role for one in found["reviews"].shaped_by] == ["declares its host, too"]

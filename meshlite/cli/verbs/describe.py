@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.services import told
 from meshlite.cli.settings import server_of, settings_of
 
 ORIGINS = {
@@ -24,6 +25,13 @@ MODES = {
     "PERMISSIVE": "mesh identities and plain connections get in",
     "DISABLE": "mesh identities and plain connections get in",
     "mixed": "differs between replicas or ports",
+}
+RESOLUTIONS = {
+    "NONE": "connections go where the caller dials",
+    "STATIC": "its endpoints are written",
+    "DNS": "all addresses that DNS has for it",
+    "DNS_ROUND_ROBIN": "one of the addresses that DNS has for it",
+    "DYNAMIC_DNS": "the address that DNS has for the name that is asked for",
 }
 
 
@@ -73,9 +81,14 @@ def choose(services: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _show(service: dict[str, Any]) -> None:
     head = click.style(f"{service['name']} in {service['namespace']}", bold=True)
-    click.echo(f"{head}  {service['address']}")
+    click.echo(f"{head}  {service['address'] or 'no address: it is known by the name that is asked for'}")
     click.echo(f"  names  {', '.join(service['names'])}")
-    click.echo(f"  mTLS   {service['mode']}: {MODES[service['mode']]}")
+    if service["declared_by"]:
+        entries = ", ".join(told(key) for key in service["declared_by"])
+        click.echo(f"  from   {entries}, {service['location']}")
+        click.echo(f"  found  {service['resolution']}: {RESOLUTIONS[service['resolution']]}")
+    if service["mode"] != "none":
+        click.echo(f"  mTLS   {service['mode']}: {MODES[service['mode']]}")
     _section("Ports", ("PORT", "PROTOCOL", "LEARNT FROM"), [_port(port) for port in service["ports"]])
     headings = ("NAME", "VERSION", "NODE", "HEALTH", "CAPTURED")
     _section("Endpoints", headings, [_endpoint(endpoint) for endpoint in service["endpoints"]])
@@ -111,10 +124,12 @@ def _port(port: dict[str, Any]) -> Sequence[str]:
 def _endpoint(endpoint: dict[str, Any]) -> Sequence[str]:
     colour = GOOD if endpoint["health"] == "healthy" else WARN
     captured = "yes" if endpoint["captured"] else paint(f"no: {endpoint['reason'] or 'not yet'}", WARN)
+    if endpoint["address"]:
+        captured = plain(f"written: {endpoint['address']}")
     return (
         plain(endpoint["name"]),
         plain(endpoint["version"] or "-"),
-        plain(endpoint["node"]),
+        plain(endpoint["node"] or "-"),
         paint(endpoint["health"], colour),
         captured,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from meshlite.cli import services
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
@@ -33,15 +34,15 @@ class Listing:
 def _service(row: Row) -> Sequence[str]:
     ready = sum(endpoint["health"] == "healthy" for endpoint in row["endpoints"])
     total = len(row["endpoints"])
-    colour = GOOD if total and ready == total else WARN if ready else BAD
     ports = " ".join(f"{port['number']}/{port['protocol']}" for port in row["ports"])
     return (
         plain(row["namespace"]),
         plain(row["name"]),
-        plain(row["address"]),
+        plain(row["address"] or "-"),
         plain(ports or "-"),
-        paint(f"{ready}/{total}", colour),
-        row["mode"],
+        services.ready(row, ready, total),
+        services.mode(row),
+        services.origin(row),
     )
 
 
@@ -80,7 +81,7 @@ LISTINGS: Mapping[str, Listing] = {
     "services": Listing(
         "/v1/services",
         "services",
-        ("NAMESPACE", "NAME", "ADDRESS", "PORTS", "READY", "MTLS"),
+        ("NAMESPACE", "NAME", "ADDRESS", "PORTS", "READY", "MTLS", "FROM"),
         _service,
         lambda row: str(row["name"]),
         lambda row: str(row["namespace"]),

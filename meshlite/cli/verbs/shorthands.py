@@ -37,7 +37,8 @@ class Asked:
     def target(self) -> Target:
         from meshlite.model.shorthand import Target
 
-        return Target(self.service["name"], self.service["namespace"])
+        declared = tuple(self.service.get("declared_by", ()))
+        return Target(self.service["name"], self.service["namespace"], declared)
 
     @property
     def requests(self) -> Requests:
@@ -71,6 +72,8 @@ def shorthand(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         server = server_of(settings_of(ctx))
         chosen = choose(server.get("/v1/services", namespace=namespace)["services"], service)
+        if chosen["name"].startswith("*"):
+            raise Failure(f"{chosen['name']} is many hosts", next_step="write a VirtualService for it")
         command(Asked(server, chosen, headers, path, clear, dry_run, output), **more)
 
     options: Sequence[Callable[[Callable[..., None]], Callable[..., None]]] = (
@@ -258,6 +261,7 @@ def _do(asked: Asked, edit: Edit, forget: bool = False) -> None:
             asked.requests,
             edit,
             forget,
+            clear=asked.clear,
         )
     except NotOurs as error:
         raise _by_hand(asked, error.key) from error
@@ -282,7 +286,7 @@ def _by_hand(asked: Asked, key: str) -> Failure:
     kind, namespace, name = key.split("/", 2)
     return Failure(
         f"{kind} {namespace}/{name} already routes {asked.service['name']}",
-        why="it was written by hand, and only one can hold for a service",
+        why="it is not this shorthand's, and only one can hold for a service",
         next_step=f"change it by hand, or delete it first: meshlite delete {kind} {name} -n {namespace}",
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from meshlite.cli import services
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
@@ -26,15 +27,16 @@ def status(ctx: click.Context, output: Output) -> None:
     \b
     JSON: {"healthy", "node", "projects", "everything", "projects_known",
            "parts": [{"name", "state", "healthy", "version", "detail"}],
-           "services": [{"namespace", "name", "address", "ready", "total", "mode"}],
+           "services": [{"namespace", "name", "address", "mode", "declared_by", "resolution",
+                         "ready", "total"}],
            "uncaptured": [{"namespace", "name", "node", "reason"}],
            "problems": [{"resource", "reason"}]}
     """
     settings = settings_of(ctx)
     server, agent = server_of(settings), agent_of(settings)
-    health, services = _ask(server, "/v1/health"), _ask(server, "/v1/services")
+    health, found = _ask(server, "/v1/health"), _ask(server, "/v1/services")
     nodes, local = _ask(server, "/v1/nodes"), _ask(agent, "/v1/status")
-    value = summary(settings.node, health, services, nodes, local)
+    value = summary(settings.node, health, found, nodes, local)
     emit(value, output, lambda: _show(value))
     if not value["healthy"]:
         down = [part for part in value["parts"] if not part["healthy"]]
@@ -45,12 +47,12 @@ def status(ctx: click.Context, output: Output) -> None:
         )
 
 
-def summary(node: str, health: Document, services: Document, nodes: Document, agent: Document) -> Document:
+def summary(node: str, health: Document, found: Document, nodes: Document, agent: Document) -> Document:
     """The status document from the four answers; an answer {"unreachable": why} stands for a dead part."""
     parts = [_server(health), _agent(agent), _proxy(agent.get("proxy", {}))]
     rows = nodes.get("nodes", [])
     record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), agent)
-    views = services.get("services", [])
+    views = found.get("services", [])
     unknown = "unreachable" in nodes and "unreachable" in agent
     return {
         "healthy": all(part["healthy"] for part in parts),
@@ -111,8 +113,8 @@ def _proxy(proxy: Document) -> Document:
 
 def _service(view: Document) -> Document:
     ready = sum(endpoint["health"] == "healthy" for endpoint in view["endpoints"])
-    kept = {key: view[key] for key in ("namespace", "name", "address")}
-    return {**kept, "ready": ready, "total": len(view["endpoints"]), "mode": view["mode"]}
+    kept = {key: view[key] for key in ("namespace", "name", "address", "mode", "declared_by", "resolution")}
+    return {**kept, "ready": ready, "total": len(view["endpoints"])}
 
 
 def _uncaptured(views: list[Document], agent: Document) -> list[Document]:
@@ -120,7 +122,7 @@ def _uncaptured(views: list[Document], agent: Document) -> list[Document]:
     found: dict[str, Document] = {}
     for view in views:
         for endpoint in view["endpoints"]:
-            if not endpoint["captured"]:
+            if not (endpoint["captured"] or endpoint["address"]):
                 row = {key: endpoint[key] for key in ("name", "node", "reason")}
                 found[endpoint["workload"]] = {"namespace": view["namespace"], **row}
     for workload in agent.get("workloads", []):
@@ -152,7 +154,7 @@ def _show(value: Mapping[str, Any]) -> None:
     if value["services"]:
         click.echo()
         cells = [_service_cells(service) for service in value["services"]]
-        columns(("NAMESPACE", "SERVICE", "ADDRESS", "READY", "MTLS"), cells)
+        columns(("NAMESPACE", "SERVICE", "ADDRESS", "READY", "MTLS", "FROM"), cells)
     if value["uncaptured"]:
         click.echo(click.style("\nnot captured: their traffic does not pass the mesh", bold=True))
         outside = [tuple(plain(cell or "-") for cell in row.values()) for row in value["uncaptured"]]
@@ -168,6 +170,5 @@ def _part_cells(part: Document) -> tuple[str, ...]:
 
 def _service_cells(service: Document) -> tuple[str, ...]:
     ready, total = service["ready"], service["total"]
-    colour = GOOD if total and ready == total else WARN if ready else BAD
-    name = (plain(service["namespace"]), plain(service["name"]), plain(service["address"]))
-    return (*name, paint(f"{ready}/{total}", colour), service["mode"])
+    name = (plain(service["namespace"]), plain(service["name"]), plain(service["address"] or "-"))
+    return (*name, services.ready(service, ready, total), services.mode(service), services.origin(service))
