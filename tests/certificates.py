@@ -35,6 +35,17 @@ class Authority(Pair):
         built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Pair(_pem(built.sign(self.signer, hashes.SHA256())), _key_pem(key))
 
+    def revoked(self, *serials: int) -> str:
+        """Its list of certificates that it has taken back, as PEM."""
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+        listed = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(now)
+        listed = listed.next_update(now + datetime.timedelta(days=1))
+        for serial in serials:
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            listed = listed.add_revoked_certificate(one)
+        signed = listed.sign(self.signer, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM).decode()
+
 
 def authority(name: str) -> Authority:
     key, subject = _key(ecdsa=True), _name(name)

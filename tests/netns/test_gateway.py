@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from meshlite.agent import ads, gateways, launch_plan, proxy
 from meshlite.agent.capture import Attached, Capture, Mode
 from meshlite.agent.credentials import Credentials
 from meshlite.config import Settings
-from meshlite.model.exposure import Egress
 from meshlite.translate.node import Attachment
 from meshlite.translate.translate import translate
 from tests import certificates
@@ -43,6 +42,7 @@ class Edge:
     documents: list[dict[str, Any]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
     attached: tuple[Attached, Box] | None = None
+    workloads: list[dict[str, Any]] = field(default_factory=lambda: [WEB, API])
 
     @property
     def folder(self) -> Path:
@@ -67,7 +67,7 @@ class Edge:
         self.apply("VirtualService", name or host, {"hosts": [host], "gateways": ["front"], **rules})
 
     def push(self) -> None:
-        self.snapshot, view = cases.mesh({"workloads": [WEB, API], "resources": self.documents})
+        self.snapshot, view = cases.mesh({"workloads": self.workloads, "resources": self.documents})
         if self.attached is not None:
             item, box = self.attached
             app = box.found.workload.model_copy(update={"node": view.name, "namespace": "shop", "ports": ()})
@@ -128,7 +128,7 @@ def context(pair: certificates.Pair, folder: Path, server: bool = True) -> ssl.S
     return made
 
 
-def web(port: int, label: str, address: str = "127.0.0.1") -> Any:
+def web(port: int, label: str, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Any:
     """An HTTP server that answers with its label and what it was told of its caller."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,7 +149,7 @@ def web(port: int, label: str, address: str = "127.0.0.1") -> Any:
         finally:
             writer.close()
 
-    return _serving(port, answer, address=address)
+    return _serving(port, answer, tls, address)
 
 
 def echo(port: int, label: str, tls: ssl.SSLContext | None = None) -> Any:
@@ -245,7 +245,7 @@ async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
     """Ask until the answer begins so."""
     found = ""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (found := await ask()).startswith(answer):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
     except TimeoutError:
@@ -459,73 +459,24 @@ async def test_tls_that_ends_at_the_gateway_carries_tcp(edge: Edge) -> None:
     assert await Client(9993, "b.example.com").greeting() == "broken"
 
 
-async def test_the_mesh_leaves_by_the_egress_gateway(edge: Edge, settings: Settings, app: Box) -> None:
-    """From a captured workload to the gateway on the host's loopback, and from there to where it leads."""
+@asynccontextmanager
+async def captured(edge: Edge, settings: Settings, box: Box) -> AsyncIterator[tuple[Capture, Attached]]:
+    """The box is a workload of the mesh meanwhile, which anybody may call."""
     capture = Capture(settings)
     await capture.start()
-    item = await capture.attach(app.found)
+    item = await capture.attach(box.found)
     try:
         await capture.set_mode(item.key, Mode())
-        edge.attached = (item, app)
-        out = {"selector": {"istio": "egressgateway"}, "servers": [https(80, "*", mode="ISTIO_MUTUAL")]}
-        edge.apply("Gateway", "out", out)
-        host = "istio-egressgateway.istio-system.svc.cluster.local"
-        rules = [
-            _by("mesh", {"host": host, "port": {"number": 80}}),
-            _by("out", {"host": "api"}, headers={"request": {"set": {"x-forwarded-client-cert": "seen"}}}),
-        ]
-        name = "web.shop.svc.cluster.local"
-        edge.apply("VirtualService", "leaving", {"hosts": [name], "gateways": ["mesh", "out"], "http": rules})
-        address = next(one.address for one in edge.snapshot.services if one.name == "web")
-        client = Client(8000, address=address, where=app)
-        await until(lambda: client.get(name), "200 api")
-        assert (await client.get(name)).endswith("http seen")
-        assert await Client(80).get(name) == "refused"
-        assert edge.problems == ()
+        edge.attached = (item, box)
+        edge.push()
+        yield capture, item
     finally:
         await capture.detach(item.key)
-
-
-async def test_an_outside_host_is_called_through_the_egress_gateway(
-    edge: Edge, settings: Settings, app: Box
-) -> None:
-    """What `meshlite egress HOST --http` writes, with a host that is really elsewhere."""
-    capture = Capture(settings)
-    await capture.start()
-    item = await capture.attach(app.found)
-    try:
-        await capture.set_mode(item.key, Mode())
-        edge.attached = (item, app)
-        host = "api.outside.com"
-        async with web(8090, "outside", "10.77.0.1"):
-            for resource in Egress(host, "http").resources():
-                spec = dict(resource.spec)
-                if resource.kind == "ServiceEntry":
-                    ports = [{"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8090}]
-                    spec |= {"resolution": "STATIC", "endpoints": [{"address": "10.77.0.1"}], "ports": ports}
-                edge.apply(resource.kind, resource.name, spec, resource.namespace)
-            client = Client(80, address="10.77.0.1", where=app)
-            await until(lambda: client.get(host), "200 outside")
-            assert "outside -" not in await client.get(host), "the gateway says for whom it calls"
-            assert edge.problems == ()
-            edge.documents = [one for one in edge.documents if one["kind"] != "Gateway"]
-            edge.push()
-            await until(lambda: client.get(host), "503")
-    finally:
-        await capture.detach(item.key)
-
-
-def _by(gateway: str, destination: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"match": [{"gateways": [gateway]}], "route": [{"destination": destination}], **more}
 
 
 async def test_a_captured_workload_can_be_a_gateway(edge: Edge, settings: Settings, app: Box) -> None:
     """Its ports are open in its own namespace, for strangers and for the mesh, also where it is STRICT."""
-    capture = Capture(settings)
-    await capture.start()
-    item = await capture.attach(app.found)
-    try:
-        edge.attached = (item, app)
+    async with captured(edge, settings, app) as (capture, item):
         server = http(80, "www.example.com")
         edge.apply("Gateway", "front", {"selector": {"app": "app"}, "servers": [server]})
         edge.route("www.example.com", "web")
@@ -534,8 +485,6 @@ async def test_a_captured_workload_can_be_a_gateway(edge: Edge, settings: Settin
         ask = Client(80, address=app.v4)
         await until(lambda: ask.get("www.example.com"), "200 web 10.77.0.1 http")
         assert await Client(80).get("www.example.com") == "refused"
-    finally:
-        await capture.detach(item.key)
 
 
 async def test_websockets_and_http2_in_plain_text(edge: Edge) -> None:
