@@ -102,8 +102,8 @@ class Egress:
             ("VirtualService", self._routes()),
         ]
         if self.speaks == "originate":
-            tls = [{"port": {"number": 443}, "tls": {"mode": "SIMPLE", "sni": self.host}}]
-            policy: dict[str, object] = {"portLevelSettings": tls}
+            tls = {"mode": "SIMPLE", "sni": self.host, "subjectAltNames": [self.host]}
+            policy: dict[str, object] = {"portLevelSettings": [{"port": {"number": 443}, "tls": tls}]}
             made.append(("DestinationRule", {"host": self.host, "trafficPolicy": policy}))
         return tuple(_resource(kind, self.name, ROOT_NAMESPACE, spec) for kind, spec in made)
 

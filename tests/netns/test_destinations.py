@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -60,12 +61,12 @@ async def answering(mesh: Mesh, box: Box, times: int = 20) -> set[str]:
     return {(await send(box, mesh.address("web"))).body for _ in range(times)}
 
 
-async def until_only(mesh: Mesh, box: Box, name: str) -> None:
-    """Ask until this replica has answered ten times in a row."""
-    async with asyncio.timeout(20):
+async def until_only(mesh: Mesh, box: Box, name: str, address: str = "", port: int = HTTP) -> None:
+    """Ask until this replica has answered ten times in a row; of web, or of what has the address."""
+    async with asyncio.timeout(40):
         row = 0
         while row < 10:
-            row = row + 1 if (await send(box, mesh.address("web"))).body == name else 0
+            row = row + 1 if (await send(box, address or mesh.address("web"), port)).body == name else 0
 
 
 async def test_without_detection_places_do_not_count(mesh: Mesh, app: Box) -> None:
@@ -96,6 +97,53 @@ async def test_places_can_be_switched_off(mesh: Mesh, app: Box) -> None:
     balancer = "loadBalancer: {simple: ROUND_ROBIN, localityLbSetting: {enabled: false}}"
     await mesh.push(rule(f"{{{DETECTION}, {balancer}}}"))
     assert await answering(mesh, app) == {*PLACES}
+
+
+DECLARED = """
+kind: ServiceEntry
+spec:
+  hosts: [api.example.com]
+  addresses: [192.0.2.50]
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  resolution: {resolution}
+  endpoints:
+  - {{address: {far}, ports: {{http: 8103}}, locality: us/us-1/a}}
+  - {{address: {zone}, ports: {{http: 8102}}, locality: eu/eu-1/b}}
+  - {{address: {near}, ports: {{http: 8101}}, labels: {{istio-locality: eu.eu-1.a}}}}
+---
+kind: VirtualService
+spec:
+  hosts: [api.example.com]
+  http: [{{retries: {{attempts: 0}}, route: [{{destination: {{host: api.example.com}}}}]}}]
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("resolution", "names"),
+    [
+        ("STATIC", {"near": "10.77.0.1", "zone": "10.77.0.1", "far": "10.77.0.1"}),
+        ("DNS", {"near": "near.localhost", "zone": "zone.localhost", "far": "far.localhost"}),
+    ],
+)
+async def test_written_endpoints_are_ordered_by_where_they_are(
+    mesh: Mesh, app: Box, resolution: str, names: dict[str, str]
+) -> None:
+    """Endpoints of a ServiceEntry, at addresses and at names: nearest first, others step in."""
+    servers = {name: Server(name, "127.0.0.1") for name in names}
+    detection = DETECTION.replace("4s", "600s")
+    await mesh.push(
+        DECLARED.format(resolution=resolution, **names) + rule(f"{{{detection}}}", "api.example.com")
+    )
+    assert mesh.problems == []
+    async with AsyncExitStack() as stack:
+        for port, server in enumerate(servers.values(), 8101):
+            listener = new_socket("0.0.0.0")
+            listener.bind(("0.0.0.0", port))
+            stack.callback((await asyncio.start_server(server.answer, sock=listener)).close)
+        for name in names:
+            await until_only(mesh, app, name, "192.0.2.50", 80)
+            servers[name].status = 503
 
 
 async def test_shares_of_places(mesh: Mesh, app: Box) -> None:
@@ -214,14 +262,23 @@ async def test_connections_of_a_caller_reach_the_same_endpoint(mesh: Mesh, app: 
         assert len({await greeting(box, mesh.address("web")) for _ in range(10)}) == 1
 
 
+BINARY = b"\r\n\r\n\0\r\nQUIT\n"
+"""What the PROXY header's second version begins with."""
+
+
 @asynccontextmanager
 async def listening(address: str, port: int) -> AsyncIterator[asyncio.Queue[bytes]]:
     """What each client sends first; it is answered as an HTTP proxy that opens a tunnel, then echoed."""
     heads: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n")
-        if not head.startswith(b"PROXY"):
+        head = await reader.readexactly(1)
+        if head == BINARY[:1]:
+            head += await reader.readexactly(15)
+            head += await reader.readexactly(int.from_bytes(head[14:16], "big"))
+        else:
+            head += await reader.readuntil(b"\r\n")
+        if not head.startswith((b"PROXY", BINARY)):
             head += await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await heads.put(head)
@@ -267,6 +324,19 @@ async def test_the_proxy_header_says_who_calls(mesh: Mesh, app: Box) -> None:
     assert said == "hello"
     assert head[:4] == ["PROXY", "TCP4", own, mesh.address("raw")]
     assert head[5] == str(PORT)
+
+
+async def test_the_binary_proxy_header_says_who_calls(mesh: Mesh, app: Box) -> None:
+    lone(mesh)
+    await mesh.push(rule("{proxyProtocol: {version: V2}}", "raw"))
+    async with listening("127.0.1.9", PORT) as heads:
+        said, own = await echo(app, mesh.address("raw"), PORT)
+        head = await heads.get()
+    assert said == "hello"
+    assert head[12:14] == b"\x21\x11", "version 2, a connection by TCP over IPv4"
+    assert socket.inet_ntoa(head[16:20]) == own
+    assert socket.inet_ntoa(head[20:24]) == mesh.address("raw")
+    assert int.from_bytes(head[26:28], "big") == PORT
 
 
 @pytest.mark.parametrize(("protocol", "verb"), [("", "CONNECT"), ("POST", "POST")])

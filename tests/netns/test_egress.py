@@ -155,6 +155,14 @@ async def test_the_egress_gateway_makes_tls_of_plain_http(
         assert seen.requests == before + 5
         assert set(seen.names) == {HOST}
         assert edge.problems == ()
+        write(edge, Egress("other.localhost", "originate"))
+
+        async def reached() -> str:
+            answer = await client.get("other.localhost")
+            return answer if "other.localhost" in seen.names else "not asked"
+
+        await until(reached, "503 upstream connect error")
+        assert seen.requests == before + 5, "its certificate is for another host"
 
 
 def write(edge: Edge, egress: Egress) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -288,6 +291,9 @@ async def test_a_client_cannot_forge_where_it_comes_from(edge: Edge) -> None:
     edge.route("www.example.com", "web")
     proxied = Client(80, first=b"PROXY TCP4 192.0.2.7 10.77.0.1 4711 80\r\n")
     await until(lambda: proxied.get("www.example.com"), "200 web 192.0.2.7 http")
+    addresses = socket.inet_aton("192.0.2.8") + socket.inet_aton("10.77.0.1") + struct.pack("!HH", 4711, 80)
+    binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(addresses)) + addresses
+    assert await Client(80, first=binary).get("www.example.com") == "200 web 192.0.2.8 http -"
     assert await Client(80).get("www.example.com") in ("closed", "broken")
 
 
@@ -512,3 +518,84 @@ async def test_websockets_and_http2_in_plain_text(edge: Edge) -> None:
     answer, _ = await done.communicate()
     assert answer.decode().startswith("web ")
     assert answer.decode().endswith(" 2")
+
+
+GREETER = """
+import sys, grpc
+from concurrent import futures
+class Greeter(grpc.GenericRpcHandler):
+    def service(self, details):
+        if details.method == "/demo.Greeter/Unary":
+            return grpc.unary_unary_rpc_method_handler(lambda request, _: sys.argv[1].encode())
+        if details.method == "/demo.Greeter/Stream":
+            return grpc.stream_stream_rpc_method_handler(lambda requests, _: map(bytes.upper, requests))
+server = grpc.server(futures.ThreadPoolExecutor(8))
+server.add_generic_rpc_handlers([Greeter()])
+server.add_insecure_port(f"{sys.argv[1]}:50051")
+server.start()
+print("ready", flush=True)
+server.wait_for_termination()
+"""
+ASK_GREETER = """
+import collections, grpc, sys
+roots = open(sys.argv[1], "rb").read()
+options = [("grpc.ssl_target_name_override", "greeter.example.com")]
+with grpc.secure_channel("10.77.0.1:443", grpc.ssl_channel_credentials(roots), options) as channel:
+    unary = channel.unary_unary("/demo.Greeter/Unary")
+    print(sorted(collections.Counter(unary(b"", wait_for_ready=True, timeout=60) for _ in range(40)).items()))
+    print(b"".join(channel.stream_stream("/demo.Greeter/Stream")(iter([b"a", b"b"]), timeout=60)).decode())
+    for method in ("/demo.Greeter/Missing", "/demo.Other/Unary"):
+        try:
+            channel.unary_unary(method)(b"", timeout=60)
+        except grpc.RpcError as error:
+            print(error.code().name)
+"""
+
+
+@asynccontextmanager
+async def greeters(*addresses: str) -> AsyncIterator[None]:
+    """Servers of gRPC, each in a process of its own; they answer with their address."""
+    running = []
+    try:
+        for address in addresses:
+            command = (sys.executable, "-c", GREETER, address)
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            running.append(process)
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            await process.wait()
+
+
+async def test_grpc_enters_by_tls_and_is_balanced_by_request(edge: Edge) -> None:
+    """One connection of a client; unary calls, streams both ways, and statuses of server and gateway."""
+    addresses = ("127.0.0.1", "127.0.0.2")
+    replica = {"service": "greeter", "ports": ["grpc:50051"]}
+    edge.workloads = [
+        *edge.workloads,
+        *({"name": f"greeter-{place}", "host": one, **replica} for place, one in enumerate(addresses)),
+    ]
+    edge.credential("greeter", AUTHORITY.leaf("greeter.example.com"))
+    edge.gateway(https(443, "greeter.example.com", credentialName="greeter"))
+    rule = {
+        "match": [{"uri": {"prefix": "/demo.Greeter/"}}],
+        "route": [{"destination": {"host": "greeter"}}],
+    }
+    edge.route("greeter.example.com", "greeter", http=[rule])
+    edge.apply(
+        "DestinationRule",
+        "greeter",
+        {"host": "greeter", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}},
+    )
+    roots = edge.folder / "roots.pem"
+    roots.write_text(AUTHORITY.certificate)
+    async with greeters(*addresses):
+        await until(lambda: Client(443, "greeter.example.com").get("greeter.example.com"), "404")
+        command = (sys.executable, "-c", ASK_GREETER, str(roots))
+        done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await done.communicate()
+    counts = [(b"127.0.0.1", 20), (b"127.0.0.2", 20)]
+    assert said.decode().splitlines() == [str(counts), "AB", "UNIMPLEMENTED", "UNIMPLEMENTED"]
