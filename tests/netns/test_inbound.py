@@ -54,6 +54,24 @@ async def test_exceptions_are_the_other_way_round(
         assert await dial(neighbour, app.v4, 9090) == "refused"
 
 
+@pytest.mark.parametrize("mode", [Mode(), Mode(strict=True), Mode(exceptions=frozenset({8080}))])
+async def test_nobody_dials_the_capture_ports(
+    capture: Capture, item: Attached, app: Box, neighbour: Box, mode: Mode
+) -> None:
+    """They are for what the rules redirect, which by them works as ever."""
+    await capture.set_mode(item.key, mode)
+    for port in (15001, 15006):
+        for address in (app.v4, app.v6):
+            assert await dial(neighbour, address, port) == "refused"
+            assert await dial(None, address, port) == "refused"
+        for address in (app.v4, "127.0.0.1"):
+            assert await dial(app, address, port) == "refused"
+        assert await dial(None, item.link, port, mark=MARK) == "refused"
+    assert await dial(app, neighbour.v4, 8080) == f"outbound {neighbour.v4}:8080"
+    if mode == Mode():
+        assert await dial(neighbour, app.v4, 8080) == f"inbound {app.v4}:8080"
+
+
 async def test_udp_comes_in_under_strict(capture: Capture, item: Attached, app: Box, neighbour: Box) -> None:
     await capture.set_mode(item.key, Mode(strict=True))
     async with answering_udp(app, "0.0.0.0", 5353):

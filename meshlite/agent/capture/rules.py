@@ -180,8 +180,9 @@ def _unreached(proxy: Proxy) -> list[str]:
 
 
 def _inbound(capture: Capture) -> list[str]:
+    """Nobody outside dials the capture ports: led on, it would be asked for an app that listens there."""
     mode, proxy = capture.mode, capture.proxy
-    rules = ['iifname "lo" return']
+    rules = ['iifname "lo" return', f"tcp dport {_set([proxy.outbound, proxy.inbound])} return"]
     rules += [
         f'iifname "{LINK}" {OPENING} tcp dport {port} dnat ip to {address}'
         for port, address in sorted(capture.bound.items())
