@@ -117,6 +117,9 @@ class Settings(_Settings):
         default=(), description="services that policies with action CUSTOM ask, in Istio's words"
     )
     lease_seconds: float = Field(default=10.0, gt=0, description="a silent node is gone after this time")
+    service_linger_seconds: float = Field(
+        default=600.0, ge=0, description="a service without containers is forgotten after this time"
+    )
     audit_entries: int = Field(default=10_000, ge=100, le=1_000_000, description="kept by the audit log")
     certificate_hours: float = Field(default=24.0, gt=0, description="lifetime of workload certificates")
 

@@ -208,9 +208,24 @@ class Credentials:
     def secrets(self) -> dict[str, Encoded]:
         return {name: held.secret for name, held in self.held.value.items() if held.secret is not None}
 
+    def problems_of(self, resources: Mapping[str, Mapping[str, Encoded]]) -> tuple[Problem, ...]:
+        """Of secrets that these name. Envoy asks for one as long as a listener that named it drains."""
+        named = {
+            name
+            for name, held in self.held.value.items()
+            if held.problem
+            and any(name.encode() in one.body for group in resources.values() for one in group.values())
+        }
+        return self._problems(named)
+
     @property
     def problems(self) -> tuple[Problem, ...]:
-        found = {held.problem: held for held in self.held.value.values() if held.problem}
+        """Of all that Envoy asks for."""
+        return self._problems(self.held.value)
+
+    def _problems(self, names: Iterable[str]) -> tuple[Problem, ...]:
+        held = (self.held.value[name] for name in names)
+        found = {one.problem for one in held if one.problem}
         return tuple(
             Problem(resource=resource, reason=reason.strip())
             for resource, _, reason in (problem.partition(":") for problem in sorted(found))

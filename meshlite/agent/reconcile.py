@@ -96,6 +96,7 @@ class Reconciler:
         self._drained: set[str] = set()
         self._secrets: Mapping[str, Encoded] = {}
         self._leaving = False
+        self._told: object = ()
         self.reasons: dict[str, str] = {}
         self.picture = Picture()
         self.captured: Watch[frozenset[str]] = Watch(frozenset())
@@ -198,6 +199,7 @@ class Reconciler:
             frozenset(str(w.identity(trust_domain)) for w in (found.workload for found in members))
         )
         self._modules.want(translation.modules)
+        self._tell()
         self._published.set()
 
     def _forget(self, known: set[str]) -> None:
@@ -300,6 +302,7 @@ class Reconciler:
                     for key, owner in owners.items()
                 )
             )
+            self._tell()
             self._look_again()
             alive = self.captured.value & self._capture.attached.keys()
             if alive != self.captured.value:
@@ -420,12 +423,27 @@ class Reconciler:
                 await self._capture.drain(key)
         self.captured.set(frozenset())
 
+    def _tell(self) -> None:
+        """Those who look from elsewhere hear at once of what is wrong, and that it is no more."""
+        wrong = (self.problems, self._xds.rejections)
+        if wrong != self._told:
+            self._told = wrong
+            self._upstream.tell()
+
     @property
     def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with resources, and with what containers say of themselves, in or out of the mesh."""
         own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
         known = (*own, *self._upstream.refused, *self.picture.translation.problems)
         closed = gateways.unopened(self.picture.translation.gateways, self._xds.rejections)
-        return (*known, *self._credentials.problems, *closed)
+        secrets = self._credentials.problems_of(self.picture.translation.resources)
+        inside = {found.workload.id for found in self.picture.found}
+        doubtful = [
+            Problem(resource=found.workload.name, reason=found.doubt)
+            for found in self._founds or ()
+            if found.doubt and found.workload.id not in inside
+        ]
+        return (*known, *secrets, *closed, *doubtful)
 
 
 def _namespace(owner: str, picture: Picture) -> str:

@@ -36,6 +36,8 @@ SILENCE_SECONDS = 15.0
 
 SAVE_SECONDS = 1.0
 STATUS_SECONDS = 10.0
+NEWS_SECONDS = 0.2
+"""What changes within this time is told together."""
 BACK_OFF = (0.1, 3.0)
 
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, Refused, ValueError)
@@ -65,6 +67,7 @@ class Upstream:
         self._workloads: Watch[tuple[Workload, ...] | None] = Watch(None)
         self._session: aiohttp.ClientSession | None = None
         self._reported = asyncio.Event()
+        self._news = asyncio.Event()
         self.snapshot = Watch(read(self._file))
         self.from_disk = bool(self.snapshot.value.version)
         self.received = 0.0
@@ -74,6 +77,10 @@ class Upstream:
     def report(self, workloads: tuple[Workload, ...]) -> None:
         """Tell the server soon what runs here: the full set."""
         self._workloads.set(workloads)
+
+    def tell(self) -> None:
+        """Send the node's status soon: what is wrong has changed."""
+        self._news.set()
 
     async def sign(self, identity: str, csr: str) -> Certificate:
         """A certificate for a workload of this node. Raises ConnectionError where it cannot be had now."""
@@ -162,10 +169,14 @@ class Upstream:
         while True:
             await self._reported.wait()
             assert self._session is not None
+            self._news.clear()
             async with self._session.put(path, json=self._status(), server_hostname=SERVER_NAME) as answer:
                 if answer.status >= 400:
                     log.debug("the server does not take this node's status: %s", answer.status)
-            await asyncio.sleep(STATUS_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STATUS_SECONDS):
+                    await self._news.wait()
+            await asyncio.sleep(NEWS_SECONDS)
 
     async def _renewed(self, session: aiohttp.ClientSession) -> None:
         """Return when the node's certificate was renewed, around half of its life."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshlite.cli.output import BAD, GOOD, WARN, paint, plain
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, paint, plain
 
 _UNCOUNTED = {"NONE": "as dialled", "DNS": "by DNS", "DNS_ROUND_ROBIN": "by DNS", "DYNAMIC_DNS": "by DNS"}
 """Resolutions of a ServiceEntry that leave it to the proxy what stands behind a host."""
 
 
 def ready(service: Mapping[str, Any], ready: int, total: int) -> str:
-    """A cell: ready endpoints of all, where the server knows them."""
+    """A cell: endpoints that get calls of all, where the server knows them."""
+    if total and not service["ports"]:
+        return paint("no port", DIM)
     if words := _UNCOUNTED.get(service.get("resolution", "")):
         return plain(words)
     colour = GOOD if total and ready == total else WARN if ready else BAD

@@ -276,6 +276,7 @@ class Endpoint(Frozen):
     node: str
     version: str
     health: HealthState
+    ready: bool = Field(description="gets calls: it is well, has a port, and can be reached")
     captured: bool
     reason: str
 

@@ -61,6 +61,12 @@ class Workload(Frozen):
     def service_fqdn(self) -> str:
         return fqdn(self.service, self.namespace)
 
+    @property
+    def ready(self) -> bool:
+        """It gets calls: it is well, has a port, and can be reached; what a resource declares counts so."""
+        reached = bool(self.ports) and (self.captured or bool(self.addresses))
+        return self.health == "healthy" and (reached or self.source == "resource")
+
     def identity(self, trust_domain: str) -> Identity:
         return Identity(trust_domain, self.namespace, self.service_account or self.service)
 
@@ -96,6 +102,7 @@ class Found(Frozen):
     hosts_file: str = Field(default="", description="the file that is its /etc/hosts, seen from the host")
     project: str = Field(default="", description="the Compose project it belongs to")
     enable: bool | None = Field(default=None, description="its own word on membership; None: as its project")
+    doubt: str = Field(default="", description="why its word on membership is not understood")
     interfaces: tuple[str, ...] = Field(
         default=(), description="own addresses with the length of their prefix"
     )

@@ -137,6 +137,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         settings.lease_seconds,
         settings.outbound_traffic_policy,
         mesh_settings(settings),
+        settings.service_linger_seconds,
     )
     registry.start()
     resources = ResourceBook(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from meshlite.model.workload import Port, PortOrigin, Workload
 from meshlite.server.shaping import Shaped, shaping
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
-from meshlite.translate.plan.authentication import Resident, strict_policy
+from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.catalog import Replica, Replicas, catalog
 from meshlite.translate.plan.external import with_declared
 from meshlite.translate.plan.resources import Applied, Read, of_kind, read
@@ -112,6 +112,7 @@ def _view(subject: _Subject, mesh: _Mesh) -> ServiceView:
         rule for rule in mesh.rules if keys.intersection(made_from(rule.resource.annotations) or (rule.key,))
     ]
     ports = _ports(running) if subject.ports is None else subject.ports
+    told = [problem.reason for problem in mesh.problems if problem.resource in keys]
     return ServiceView(
         name=subject.name,
         namespace=subject.namespace,
@@ -127,7 +128,7 @@ def _view(subject: _Subject, mesh: _Mesh) -> ServiceView:
         location=by.location if by else "",
         resources=tuple(shape.resource for shape in shapes),
         shaped_by=shapes,
-        problems=tuple(dict.fromkeys(found.reason for found in mesh.problems if found.resource in keys)),
+        problems=tuple(dict.fromkeys([*told, *_unguarded(mesh.policies, running, ports)])),
         conflicts=tuple(rival for rival in mesh.rivals if rival.resource in keys),
     )
 
@@ -141,6 +142,7 @@ def _endpoint(replica: Replica) -> Endpoint:
         node=workload.node,
         version=workload.version,
         health=workload.health,
+        ready=workload.ready,
         captured=workload.captured,
         reason=workload.reason,
     )
@@ -155,7 +157,7 @@ def _ports(workloads: Iterable[Workload]) -> tuple[Port, ...]:
 
 def _subset(name: str, labels: Mapping[str, str], workloads: Iterable[Workload]) -> Subset:
     members = [workload for workload in workloads if labels.items() <= workload.labels.items()]
-    ready = sum(workload.health == "healthy" for workload in members)
+    ready = sum(workload.ready for workload in members)
     return Subset(name=name, labels=dict(labels), ready=ready, total=len(members))
 
 
@@ -165,10 +167,31 @@ def _mode(
     workloads: Iterable[Workload],
     ports: tuple[Port, ...],
 ) -> Mode:
+    """What holds, not what is wished: who is not captured lets everybody in."""
     numbers = tuple(port.number for port in ports)
-    residents = [Resident(w.namespace, w.labels, numbers) for w in workloads]
-    found = [strict_policy(policies, one) for one in residents or [Resident(namespace, {}, numbers)]]
-    strict = {policy.strict(number) for policy in found for number in numbers or (0,)}
+    found = [(w.captured, _policy(policies, w.namespace, w.labels, numbers)) for w in workloads]
+    found = found or [(True, _policy(policies, namespace, {}, numbers))]
+    strict = {held and policy.strict(number) for held, policy in found for number in numbers or (0,)}
     if len(strict) > 1:
         return "mixed"
     return "STRICT" if strict == {True} else "PERMISSIVE"
+
+
+def _policy(
+    policies: tuple[Applied[PeerAuthentication], ...],
+    namespace: str,
+    labels: Mapping[str, str],
+    numbers: tuple[int, ...],
+) -> StrictPolicy:
+    return strict_policy(policies, Resident(namespace, dict(labels), numbers))
+
+
+def _unguarded(
+    policies: tuple[Applied[PeerAuthentication], ...], workloads: Iterable[Workload], ports: tuple[Port, ...]
+) -> Iterator[str]:
+    """Replicas that a policy wants STRICT and that nobody can hold to it."""
+    numbers = tuple(port.number for port in ports)
+    for workload in workloads:
+        policy = _policy(policies, workload.namespace, workload.labels, numbers)
+        if not workload.captured and workload.reason and any(policy.strict(n) for n in numbers or (0,)):
+            yield f"STRICT does not hold for {workload.name}, which {workload.reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,15 +17,14 @@ from meshlite.server.auth import check_node_name
 from meshlite.server.clock import Clock
 from meshlite.server.door import Door
 from meshlite.server.events import Events
+from meshlite.server.lingering import Lingering
 from meshlite.server.mirror import Mirror, Write
 from meshlite.server.records import KEY_SETS, NODES, RESOURCES, SERVICES, WORKLOADS, StoredNode, StoredService
 from meshlite.server.refusal import Refusal
 from meshlite.server.reports import admitted
+from meshlite.server.shaping import referred
 from meshlite.server.store import Conflict, Unavailable
 from meshlite.watch import Watch
-
-LINGER = 600.0
-"""Seconds that a service without workloads stays known: callers get 503, not an unknown name."""
 
 
 class Registry:
@@ -45,7 +44,9 @@ class Registry:
         lease_seconds: float,
         outbound_traffic_policy: OutboundMode = "ALLOW_ANY",
         settings: MeshSettings | None = None,
+        linger_seconds: float = 600.0,
     ) -> None:
+        """`linger_seconds`: how long a service without workloads stays known."""
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
         self.lease_seconds = lease_seconds
@@ -58,10 +59,9 @@ class Registry:
         self._settings = settings or MeshSettings()
         self._leases: dict[str, float] = {}
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
-        self._absent: dict[str, float] = {}
-        """Service without workloads -> monotonic time since when."""
-        self._left: set[str] = set()
-        """Projects that were in the mesh and are not any more: their services need not be waited for."""
+        self._lingering = Lingering(linger_seconds)
+        self._named: tuple[str, frozenset[str]] = ("", frozenset())
+        """A snapshot's version, and which services its resources name."""
         self._seen: dict[str, float] = {}
         self._statuses: dict[str, wire.Status] = {}
         self._unsaved = ""
@@ -101,8 +101,9 @@ class Registry:
         return self._door.statuses.get(key, {})
 
     def problems(self) -> tuple[Problem, ...]:
-        """What the nodes say is wrong with resources: the `problems` of their status documents."""
-        listed = (status.root.get("problems") for status in self._statuses.values())
+        """What the living nodes say is wrong with resources: the `problems` of their status documents."""
+        told = (status for node, status in self._statuses.items() if node in self._leases)
+        listed = (status.root.get("problems") for status in told)
         items = (item for problems in listed if isinstance(problems, list) for item in problems)
         return tuple(
             Problem(resource=str(item.get("resource", "")), reason=str(item.get("reason", "")))
@@ -125,7 +126,7 @@ class Registry:
                 return self._lease(refused)
             services, unplaced = self._services_for(node, accepted)
             refused += tuple(
-                Problem(resource=w.id, reason=unplaced[w.service_fqdn])
+                Problem(resource=w.name, reason=unplaced[w.service_fqdn])
                 for w in accepted
                 if w.service_fqdn in unplaced
             )
@@ -145,8 +146,8 @@ class Registry:
             changed = stored.model_copy(update={"record": record})
             if changed != self._mirror.get(NODES, node):
                 meshed = self._meshed(without=node) | set(record.projects)
-                self._left = (self._left | set(stored.record.projects)) - meshed
-                gone = self._retired(self._clock.monotonic(), meshed)
+                self._lingering.projects(stored.record.projects, meshed)
+                gone = self._retired(self._clock.monotonic())
                 await self._mirror.commit([Write(NODES, node, changed), *gone])
                 shown = "everything" if record.everything else ", ".join(record.projects) or "nothing"
                 self._events.add("node", node, f"meshes {shown}")
@@ -186,7 +187,7 @@ class Registry:
                 for node in self._mirror.all(WORKLOADS)
                 if node not in self._leases
             ]
-            if not (writes := gone + self._retired(now, self._meshed())):
+            if not (writes := gone + self._retired(now)):
                 return
             try:
                 await self._mirror.commit(writes)
@@ -300,26 +301,27 @@ class Registry:
             writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
         return writes, unplaced
 
-    def _meshed(self, without: str = "") -> set[str]:
+    def _meshed(self, without: str) -> set[str]:
         """Projects that a node other than `without` meshes."""
         nodes = self._mirror.all(NODES).items()
         return {project for name, stored in nodes if name != without for project in stored.record.projects}
 
-    def _retired(self, now: float, meshed: Collection[str]) -> list[Write[Any]]:
-        """Shown services without workloads, of no meshed project: at once if that left, else after LINGER."""
+    def _retired(self, now: float) -> list[Write[Any]]:
+        """Shown services without workloads whose time is over. Their addresses stay theirs."""
         running = {workload.service_fqdn for workload in self.snapshots.value.workloads}
         shown = {name: stored for name, stored in self._mirror.all(SERVICES).items() if stored.shown}
-        idle = {
-            name: stored.service.namespace
-            for name, stored in shown.items()
-            if name not in running and stored.service.namespace not in meshed
-        }
-        self._absent = {name: self._absent.get(name, now) for name in idle}
+        idle = {name: stored.service.namespace for name, stored in shown.items() if name not in running}
         return [
             Write(SERVICES, name, shown[name].model_copy(update={"shown": False}))
-            for name, since in self._absent.items()
-            if idle[name] in self._left or now - since >= LINGER
+            for name in self._lingering.over(idle, now, self._referred)
         ]
+
+    def _referred(self) -> frozenset[str]:
+        """Services that resources name."""
+        snapshot = self.snapshots.value
+        if self._named[0] != snapshot.version:
+            self._named = snapshot.version, referred(snapshot.resources, snapshot.services_by_fqdn)
+        return self._named[1]
 
     def _tell(self, node: str, before: Iterable[Workload], after: Iterable[Workload]) -> None:
         old, new = ({w.id: w for w in workloads} for workloads in (before, after))

@@ -33,7 +33,7 @@ def admitted(
         elif workload.id in taken:
             reason = "its id is that of a workload on another node"
         if reason:
-            problems.append(Problem(resource=workload.id, reason=reason))
+            problems.append(Problem(resource=workload.name, reason=reason))
         else:
             kept[workload.id] = workload
     return tuple(kept[key] for key in sorted(kept)), tuple(problems)

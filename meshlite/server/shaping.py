@@ -81,6 +81,17 @@ def shaping(
     return tuple(Shape(resource=key, role=role) for key, role in roles.items())
 
 
+def referred(resources: Iterable[Resource], known: Mapping[str, Service]) -> frozenset[str]:
+    """FQDNs that resources name; not those that a wildcard covers, or a selector finds."""
+    return frozenset(
+        resolve_known(host, resource.namespace, known)
+        for resource in resources
+        if resource.kind not in _SELECTING
+        for host in (*_list(resource.spec.get("hosts")), *_destinations(resource.spec))
+        if isinstance(host, str)
+    )
+
+
 def _role(
     resource: Resource, service: Shaped, workloads: tuple[Workload, ...], known: Mapping[str, Service]
 ) -> str:

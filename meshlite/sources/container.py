@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from meshlite.model.locality import PATTERN
-from meshlite.model.rules import forms
 from meshlite.model.workload import Found, Health, NetworkNamespace, Port, Workload
+from meshlite.sources import labels as says
 from meshlite.sources.engine import Record
 from meshlite.sources.ports import from_label, merged, of_number
 from meshlite.sources.sockets import Listening
@@ -16,8 +15,6 @@ from meshlite.sources.sockets import Listening
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
-EXPORT_TO = ("meshlite.export-to", "networking.istio.io/exportTo")
-"""Labels that say in which namespaces its service is seen; the second is Istio's name of it."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 EPHEMERAL = range(32768, 61000)
 """The kernel's default range for outgoing connections: nobody chose a port there by hand."""
@@ -28,7 +25,8 @@ class Sight:
     """What the host shows of a container, beside the engine's record.
 
     `started` is the token of its first process; `listening` None where it cannot be told (the host's own
-    namespace); `settled`: it had time enough to open its ports; `draining`: a signal that ends it was sent.
+    namespace); `mixed`: it shares a namespace, and these may be others'; `settled`: it had time enough to
+    open its ports; `draining`: a signal that ends it was sent.
     """
 
     started: str
@@ -36,6 +34,7 @@ class Sight:
     listening: frozenset[Listening] | None = None
     settled: bool = True
     draining: bool = False
+    mixed: bool = False
 
 
 def parse(record: Record, node: str, sight: Sight) -> Found:
@@ -43,14 +42,16 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
     labels = _labels(record)
     mode = network_mode(record)
     namespace, why_not = _namespace(mode, sight)
-    listening = _attributable(mode, sight)
-    ports, complaints = _ports(record, labels, listening)
-    namespace_name = _clean(labels.get("meshlite.namespace") or labels.get(PROJECT) or "default")
-    exported, no_export = _export_to(labels, namespace_name)
+    ports, unread = _ports(record, labels, frozenset() if sight.mixed else sight.listening or frozenset())
+    namespace_name = says.clean(labels.get("meshlite.namespace") or labels.get(PROJECT) or "default")
+    exported, no_export = says.export_to(labels, namespace_name)
     hosts_file, no_names = _hosts_file(record)
     if is_one_off(record):
         ports = ()
-    place, misplaced = _locality(labels)
+    place, misplaced = says.locality(labels)
+    enabled, doubt = says.enable(labels)
+    unheard = _unheard(ports, sight)
+    reasons = [why_not, unheard, *unread, doubt, *says.complaints(labels), misplaced, no_export]
     workload = Workload(
         id=f"{record['Id'][:12]}-{sight.started}",
         node=node,
@@ -58,7 +59,7 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         service=service_name(record),
         namespace=namespace_name,
         version=labels.get("meshlite.version") or labels.get("version") or "",
-        labels=_workload_labels(labels),
+        labels=says.of_workload(labels),
         ports=ports,
         addresses=_addresses(record, mode),
         aliases=_aliases(record),
@@ -66,16 +67,15 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         export_to=exported,
         health=_health(record, ports, sight),
         source="docker",
-        reason="; ".join(
-            filter(None, [why_not, *complaints, misplaced, no_export, no_names if namespace else ""])
-        ),
+        reason="; ".join(filter(None, [*reasons, no_names if namespace else ""])),
     )
     return Found(
         workload=workload,
         namespace=namespace,
         hosts_file=hosts_file if namespace else "",
         project=labels.get(PROJECT, ""),
-        enable=_flag(labels.get("meshlite.enable")),
+        enable=enabled,
+        doubt=doubt,
         interfaces=_interfaces(record),
         bound=_bound(ports, sight.listening or frozenset()),
     )
@@ -97,7 +97,9 @@ def is_one_off(record: Record) -> bool:
 
 def service_name(record: Record) -> str:
     labels = _labels(record)
-    return _clean(labels.get("meshlite.service") or labels.get("app") or labels.get(SERVICE) or _name(record))
+    return says.clean(
+        labels.get("meshlite.service") or labels.get("app") or labels.get(SERVICE) or _name(record)
+    )
 
 
 def stop_signal(record: Record) -> str:
@@ -127,30 +129,6 @@ def _name(record: Record) -> str:
     return str(record.get("Name", "")).lstrip("/") or str(record["Id"][:12])
 
 
-def _clean(name: str) -> str:
-    """A name fit for one part of a host name: `My.App` -> `my-app`."""
-    return re.sub(r"[^a-z0-9_-]", "-", name.lower()).strip("-") or "unnamed"
-
-
-def _workload_labels(labels: dict[str, str]) -> dict[str, str]:
-    own = {key: value for key, value in labels.items() if not key.startswith(("com.docker.", "meshlite."))}
-    prefix = "meshlite.labels."
-    return own | {key.removeprefix(prefix): value for key, value in labels.items() if key.startswith(prefix)}
-
-
-def _locality(labels: dict[str, str]) -> tuple[str, str]:
-    """Where it says it runs, and what is wrong with that. Istio's own label has dots for slashes."""
-    written = labels.get("meshlite.locality") or labels.get("istio-locality", "").replace(".", "/")
-    if re.match(PATTERN, written):
-        return written, ""
-    return "", f"its locality {written!r} is not region/zone/subzone"
-
-
-def _flag(text: str | None) -> bool | None:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    return words.get((text or "").lower())
-
-
 def _namespace(mode: str, sight: Sight) -> tuple[NetworkNamespace | None, str]:
     """The namespace to capture, or None and why not."""
     if mode == "host":
@@ -162,10 +140,13 @@ def _namespace(mode: str, sight: Sight) -> tuple[NetworkNamespace | None, str]:
     return sight.namespace, ""
 
 
-def _attributable(mode: str, sight: Sight) -> frozenset[Listening]:
-    """Sockets that are this container's own: in a namespace that it joined they belong to its owner."""
-    shared = mode.startswith("container:") or mode == "host"
-    return frozenset() if shared or sight.listening is None else sight.listening
+def _unheard(ports: tuple[Port, ...], sight: Sight) -> str:
+    if ports or not sight.mixed:
+        return ""
+    return (
+        "shares the network of another container, and which open ports are its own cannot be told: "
+        "declare them, as in meshlite.ports=http:8080"
+    )
 
 
 def _ports(
@@ -228,15 +209,6 @@ def _aliases(record: Record) -> tuple[str, ...]:
     names = {*_network_aliases(record), _labels(record).get(SERVICE, ""), _name(record)}
     taken = {record["Id"], record["Id"][:12], "localhost"}
     return tuple(sorted(name for name in names - taken if _HOST_NAME.fullmatch(name)))
-
-
-def _export_to(labels: dict[str, str], namespace: str) -> tuple[tuple[str, ...], str]:
-    """Where its service is seen, and what is wrong with that; what makes no sense hides it from others."""
-    name = next((name for name in EXPORT_TO if labels.get(name)), "")
-    places = tuple(filter(None, (place.strip() for place in labels.get(name, "").split(","))))
-    if complaint := forms.export_to(places, namespace, hideable=True):
-        return (".",), f"label {name}: {complaint}; its service is seen in its own namespace only"
-    return places, ""
 
 
 def _hosts_file(record: Record) -> tuple[str, str]:

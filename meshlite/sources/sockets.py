@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _SKV6ONLY = 11
 _CLONE_NEWNET = 0x40000000
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
-_MESSAGE = struct.Struct("=B3x H2x16s16x12x20x")
+_MESSAGE = struct.Struct("=B3x H2x16s16x12x16xI")
 _ATTRIBUTE = struct.Struct("=HH")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,20 +56,20 @@ class SocketTable:
         """Open it for the namespace behind a path, e.g. /proc/<pid>/ns/net. Raises OSError."""
         self._socket = _socket_inside(namespace)
 
-    def read(self) -> frozenset[Listening]:
-        """What listens now. Raises OSError."""
-        found: set[Listening] = set()
+    def read(self) -> Mapping[int, Listening]:
+        """What listens now, by inode, which names a socket also in /proc. Raises OSError."""
+        found: dict[int, Listening] = {}
         for family in (socket.AF_INET, socket.AF_INET6):
             request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _LISTEN_STATE)
             size = _HEADER.size + len(request)
             self._socket.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP, family, 0) + request)
             found.update(self._answers())
-        return frozenset(found)
+        return found
 
     def close(self) -> None:
         self._socket.close()
 
-    def _answers(self) -> Iterator[Listening]:
+    def _answers(self) -> Iterator[tuple[int, Listening]]:
         while True:
             data = self._socket.recv(65536)
             while len(data) >= _HEADER.size:
@@ -84,12 +84,14 @@ class SocketTable:
 
 
 @functools.lru_cache(maxsize=1024)
-def parse(message: bytes) -> Listening:
-    """One `inet_diag_msg` with its attributes. Ports and addresses in it are in network order.
+def parse(message: bytes) -> tuple[int, Listening]:
+    """One `inet_diag_msg` with its attributes: a socket's inode, and where it listens.
+
+    Ports and addresses in it are in network order.
 
     Of idle sockets the kernel says the same again and again.
     """
-    family, port, address = _MESSAGE.unpack_from(message)
+    family, port, address, inode = _MESSAGE.unpack_from(message)
     size = 4 if family == socket.AF_INET else 16
     attributes = message[_MESSAGE.size :]
     v6only = False
@@ -97,7 +99,7 @@ def parse(message: bytes) -> Listening:
         length, kind = _ATTRIBUTE.unpack_from(attributes)
         v6only |= kind == _SKV6ONLY and attributes[_ATTRIBUTE.size] == 1
         attributes = attributes[max(4, (length + 3) & ~3) :]
-    return Listening(socket.ntohs(port), str(ipaddress.ip_address(address[:size])), v6only)
+    return inode, Listening(socket.ntohs(port), str(ipaddress.ip_address(address[:size])), v6only)
 
 
 def _socket_inside(namespace: str | Path) -> socket.socket:

@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from meshlite.sources.container import Sight, network_mode, parse, stop_signal
 from meshlite.sources.engine import Record
+from meshlite.sources.holders import sockets_of
 from meshlite.sources.process import namespace, started
 from meshlite.sources.sockets import Listening, SocketTable
 
@@ -94,6 +95,8 @@ class Tracked:
         self._draining_until = 0.0
         self._table = self._open_table()
         self._heard: dict[int, frozenset[Listening]] = {}
+        self._own: dict[int, bool] = {}
+        self._mixed = False
         self._sight = self._seen(time.monotonic())
         self.found = parse(record, node, self._sight)
 
@@ -144,16 +147,30 @@ class Tracked:
             listening=sockets,
             settled=age > SETTLE_SECONDS,
             draining=now < self._draining_until,
+            mixed=self._mixed,
         )
 
     def _sockets(self) -> frozenset[Listening] | None:
         """What listens, or did so before: an app that reopens its port keeps it meanwhile."""
         if self._table is None:
             return None
-        now = {listening for listening in self._table.read() if listening.port not in self._ours}
+        now = {one for one in self._told_apart(self._table.read()) if one.port not in self._ours}
         for port in {listening.port for listening in now}:
             self._heard[port] = frozenset(listening for listening in now if listening.port == port)
         return frozenset().union(*self._heard.values())
+
+    def _told_apart(self, table: Mapping[int, Listening]) -> Iterable[Listening]:
+        """Its own sockets, in a namespace that it shares; all, where they cannot be told from others'.
+
+        The namespace's owner answers for all of them: its address is theirs.
+        """
+        if self._namespace is None or not self._namespace.joined:
+            return table.values()
+        if table.keys() - self._own.keys():
+            held = sockets_of(self.record["Id"], self.pid, self._proc)
+            self._mixed = held is None
+            self._own = {inode: held is None or inode in held for inode in table}
+        return [listening for inode, listening in table.items() if self._own[inode]]
 
     def _open_table(self) -> SocketTable | None:
         """None where its sockets cannot be told from others', or cannot be asked for."""

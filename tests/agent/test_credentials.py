@@ -13,6 +13,7 @@ import pytest
 from meshlite.agent import credentials
 from meshlite.agent.credentials import Credentials, Held
 from meshlite.translate.envoy import schema
+from meshlite.translate.translation import Encoded
 from meshlite.watch import Watch
 from tests import certificates
 
@@ -140,6 +141,15 @@ async def test_what_is_asked_for_is_there_at_once(tmp_path: Path) -> None:
     assert set(credentials.secrets) == {"kubernetes://web"}
     [problem] = credentials.problems
     assert problem.resource == "credential meshlite-system/none"
+
+
+def test_only_what_resources_name_is_a_problem_of_them(tmp_path: Path) -> None:
+    """Envoy goes on asking for the secret of a gateway that was deleted, as long as it drains."""
+    credentials = Credentials(tmp_path)
+    credentials.held.set(look(tmp_path, "kubernetes://none"))
+    names = Encoded.of(b"...kubernetes://none...")
+    assert credentials.problems_of({"listeners": {"a": names}}) == credentials.problems != ()
+    assert credentials.problems_of({"listeners": {"a": Encoded.of(b"plain")}, "clusters": {}}) == ()
 
 
 def test_who_the_system_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,31 @@ async def test_changes_come_within_milliseconds_and_the_status_goes_up(server: S
         raise AssertionError("the status did not go up")
 
 
+async def test_what_is_wrong_and_that_it_is_no_more_is_told_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "STATUS_SECONDS", 3600.0)
+    await server.start()
+    status: dict[str, Any] = {"node": "node-1", "problems": []}
+
+    async def told() -> Any:
+        (node,) = (await server.ask("GET", "/v1/nodes"))["nodes"]
+        return node["status"]
+
+    async with asyncio.TaskGroup() as tasks:
+        one = Upstream(server.settings, "", lambda: dict(status))
+        task = tasks.create_task(one.run())
+        one.report((REVIEWS,))
+        await until(lambda: one.snapshot.value.version != "")
+        for problems in ([{"resource": "x", "reason": "odd"}], []):
+            status["problems"] = problems
+            one.tell()
+            async with asyncio.timeout(30):
+                while await told() != status:  # noqa: ASYNC110 - the server is another process
+                    await asyncio.sleep(0.02)
+        task.cancel()
+
+
 async def test_a_killed_server_takes_nothing_away_and_is_found_again(server: Server) -> None:
     await server.start()
     async with following(server) as one:

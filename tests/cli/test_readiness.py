@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlite.cli import services
 from meshlite.cli.engine import Container, meant
 from meshlite.cli.readiness import capture_of
 from meshlite.cli.verbs.status import summary
@@ -47,7 +48,8 @@ AGENT: dict[str, Any] = {
     "rejected": [{"resource": "outbound/x", "reason": "refused by Envoy"}],
 }
 HEALTH = {"status": "ok", "version": "1"}
-NODES = {"nodes": [{"record": {"name": "n", "projects": ["shop"], "everything": False}, "status": AGENT}]}
+RECORD = {"name": "n", "projects": ["shop"], "everything": False}
+NODES: dict[str, Any] = {"nodes": [{"record": RECORD, "alive": True, "status": AGENT}]}
 DOWN = {"unreachable": "not running (socket: none)"}
 
 
@@ -60,6 +62,38 @@ def test_all_well() -> None:
         {"resource": "VirtualService/shop/a", "reason": "no such host"},
         {"resource": "outbound/x", "reason": "refused by Envoy"},
     ], "what server and agent both say is said once"
+
+
+def test_this_hosts_agent_knows_first_what_is_no_problem_any_more_and_the_dead_have_none() -> None:
+    dead = {"record": RECORD | {"name": "m"}, "alive": False, "status": AGENT}
+    nodes = {"nodes": [*NODES["nodes"], dead]}
+    now = AGENT | {"problems": [], "rejected": []}
+    assert summary("n", HEALTH, {"services": []}, nodes, now)["problems"] == []
+    assert len(summary("n", HEALTH, {"services": []}, nodes, {"unreachable": "gone"})["problems"]) == 2
+
+
+def view(*endpoints: dict[str, Any], ports: list[int]) -> dict[str, Any]:
+    shape = {"namespace": "shop", "name": "web", "address": "240.240.0.1", "mode": "STRICT", "problems": []}
+    shape |= {"declared_by": [], "resolution": ""}
+    return shape | {"ports": [{"number": port} for port in ports], "endpoints": list(endpoints)}
+
+
+def test_what_a_captured_container_says_wrong_is_a_problem_by_its_name() -> None:
+    odd = AGENT["workloads"][0] | {"reason": "label meshlite.ports: 'abc': expected <protocol>:<port>"}
+    end = odd | {"workload": "a-1", "node": "n", "ready": True}
+    for views, workloads in (([view(end, ports=[80])], []), ([], [odd])):
+        agent = AGENT | {"problems": [], "rejected": [], "workloads": workloads}
+        value = summary("n", HEALTH, {"services": views}, NODES, agent)
+        assert value["problems"] == [{"resource": "a", "reason": odd["reason"]}]
+        assert value["uncaptured"] == []
+
+
+def test_who_only_calls_others_is_not_counted_as_ready() -> None:
+    end = {"workload": "w", "name": "w", "node": "n", "captured": True, "reason": "", "ready": False}
+    (row,) = summary("n", HEALTH, {"services": [view(end, ports=[])]}, NODES, AGENT)["services"]
+    assert (row["ready"], row["total"], row["ports"]) == (0, 1, [])
+    assert "no port" in services.ready(row, 0, 1)
+    assert "0/1" in services.ready(row | {"ports": [80]}, 0, 1)
 
 
 def test_with_the_server_down_the_agent_still_tells() -> None:

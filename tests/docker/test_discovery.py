@@ -135,6 +135,12 @@ async def test_it_drains_before_it_dies(
     await watcher.until(lambda: not watcher.now, 2)
 
 
+def ports_of(watcher: Watcher, service: str) -> list[int]:
+    """Of all replicas."""
+    found = (item.workload for item in watcher.now if item.workload.service == service)
+    return sorted({port.number for workload in found for port in workload.ports})
+
+
 async def test_one_off_and_joined_and_hostly_containers(
     watching: Callable[..., Watcher], compose_project: Callable[..., ComposeProject]
 ) -> None:
@@ -142,7 +148,7 @@ async def test_one_off_and_joined_and_hostly_containers(
         {
             "services": {
                 "app": {"command": serving()},
-                "side": {"command": ["sleep", "300"], "network_mode": "service:app", "depends_on": ["app"]},
+                "side": {"command": serving(9200), "network_mode": "service:app", "depends_on": ["app"]},
                 "hostly": {"command": ["sleep", "300"], "network_mode": "host"},
                 "lonely": {"command": ["sleep", "300"], "network_mode": "none"},
             }
@@ -153,7 +159,8 @@ async def test_one_off_and_joined_and_hostly_containers(
     await asyncio.to_thread(project.up)
     await asyncio.to_thread(project.compose, "run", "-d", "app", "sleep", "300")
     await watcher.until(lambda: len(watcher.now) == 5)
-    await watcher.until(lambda: any(item.workload.ports for item in watcher.now))
+    await watcher.until(lambda: (side := watcher.one("side")) is not None and side.ports != ())
+    await watcher.until(lambda: ports_of(watcher, "app") == [8080, 9200], 15)
     by_name = {item.workload.name.removeprefix(f"{project.name}-"): item for item in watcher.now}
     app, side = by_name["app-1"], by_name["side-1"]
     assert app.namespace is not None
@@ -163,6 +170,8 @@ async def test_one_off_and_joined_and_hostly_containers(
         True,
         False,
     )
+    assert ports_of(watcher, "side") == [9200], "it is told apart from the one whose namespace it joined"
+    assert (side.workload.reason, side.workload.identity("t").service_account) == ("", "side")
     assert by_name["hostly-1"].namespace is None
     assert by_name["lonely-1"].namespace is None
     one_off = next(item for name, item in by_name.items() if name.startswith("app-run"))

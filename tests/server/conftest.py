@@ -46,7 +46,7 @@ class FakeTime:
 
 
 def workload(name: str, node: str = "web-1", namespace: str = "shop", **more: object) -> Workload:
-    values: dict[str, object] = {"service": name, "ports": (Port(number=9080),)} | more
+    values: dict[str, object] = {"service": name, "ports": (Port(number=9080),), "captured": True} | more
     return Workload.model_validate(
         {"id": f"{name}-id", "name": name, "node": node, "namespace": namespace} | values
     )

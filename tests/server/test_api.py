@@ -191,7 +191,7 @@ async def test_a_token_for_namespaces_bounds_what_the_node_may_say(server: Runni
         both = report(workload("reviews"), workload("admin", namespace="bank"))
         answer = await node.put("/v1/nodes/web-1/workloads", json=both.model_dump(mode="json"))
         refused = (await answer.json())["refused"]
-        assert [problem["resource"] for problem in refused] == ["admin-id"]
+        assert [problem["resource"] for problem in refused] == ["admin"]
         assert "may not speak for namespace bank" in refused[0]["reason"]
         for service, namespace, status in [("any", "shop", 200), ("admin", "bank", 403)]:
             identity = f"spiffe://cluster.local/ns/{namespace}/sa/{service}"

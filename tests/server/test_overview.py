@@ -91,6 +91,25 @@ def test_the_mode_is_that_of_all_replicas(spec: dict[str, object], mode: str) ->
     assert view(resource("PeerAuthentication", "x", **spec)).mode == mode
 
 
+@pytest.mark.parametrize(("captured", "mode"), [((False, False), "PERMISSIVE"), ((False, True), "mixed")])
+def test_nobody_holds_what_is_not_captured_to_strict_and_it_says_so(
+    captured: tuple[bool, bool], mode: str
+) -> None:
+    replicas = tuple(
+        workload(f"r{n}", service="r", captured=held, reason="" if held else "uses the host's network")
+        for n, held in enumerate(captured)
+    )
+    snapshot = Snapshot(
+        services=(Service(name="r", namespace="shop", address="240.240.0.1"),),
+        workloads=replicas,
+        resources=(resource("PeerAuthentication", "x", mtls={"mode": "STRICT"}),),
+    )
+    (found,) = overview(snapshot, ())
+    assert found.mode == mode
+    assert found.problems[0] == "STRICT does not hold for r0, which uses the host's network"
+    assert len(found.problems) == captured.count(False)
+
+
 def test_resources_stand_in_the_order_in_which_a_request_meets_them() -> None:
     policy = resource("PeerAuthentication", "default")
     rule = resource("DestinationRule", "rule", host="reviews")

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from meshlite.model import documents
 from meshlite.model.mesh import Snapshot
-from meshlite.model.wire import Projects
+from meshlite.model.wire import ApplyRequest, Projects
 from meshlite.server.call import Parts
 from meshlite.server.records import RESOURCES
 from meshlite.server.refusal import Refusal
-from meshlite.server.registry import LINGER, Registry
+from meshlite.server.registry import Registry
 from meshlite.server.store import Change, Entry, Store, Unavailable
 from meshlite.server.store.memory import MemoryStore
 from meshlite.server.store.sqlite import open_sqlite
 from tests.model.external import entry
 from tests.server.conftest import FakeTime, parts_over, report, workload
+
+LINGER = 600.0
 
 
 @pytest.fixture
@@ -121,18 +124,56 @@ async def test_a_restart_publishes_the_same_snapshot_and_gives_a_full_lease(
     await store.close()
 
 
-async def test_a_service_of_a_meshed_project_stays_when_its_replicas_stop(
+async def test_a_service_of_a_meshed_project_outlives_a_restart_of_its_replicas_and_goes_when_they_do(
     registry: Registry, time: FakeTime
 ) -> None:
     await registry.report("web-1", report(workload("reviews")))
     service = registry.snapshots.value.services[0]
     await registry.report("web-1", report())
-    time.passes(2 * LINGER)
     await registry.expire()
-    await registry.report("web-1", report())
-    time.passes(2 * LINGER)
+    time.passes(LINGER - 1)
     await registry.expire()
     assert registry.snapshots.value.services == (service,)
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.expire()
+    time.passes(LINGER)
+    await registry.report("web-1", report())
+    await registry.expire()
+    assert registry.snapshots.value.services == (service,), "it was there meanwhile"
+    time.passes(LINGER)
+    await registry.report("web-1", report())
+    await registry.expire()
+    assert registry.snapshots.value.services == ()
+    await registry.report("web-1", report(workload("reviews")))
+    assert registry.snapshots.value.services == (service,), "its address is its own"
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"),
+    [
+        ("kind: DestinationRule, spec: {host: reviews}", True),
+        ("kind: DestinationRule, spec: {host: '*.shop.svc.cluster.local'}", False),
+        ("kind: VirtualService, spec: {hosts: [x], http: [{route: [{destination: {host: reviews}}]}]}", True),
+        ("kind: Sidecar, spec: {egress: [{hosts: ['./reviews.shop.svc.cluster.local']}]}", False),
+    ],
+)
+async def test_a_service_that_a_resource_names_is_waited_for(
+    parts: Parts, time: FakeTime, text: str, stays: bool
+) -> None:
+    registry = parts.registry
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    await registry.report("web-1", report(workload("reviews")))
+    yaml = f"{{apiVersion: networking.istio.io/v1, metadata: {{name: r}}, {text}}}"
+    request = ApplyRequest(
+        documents=documents.read(yaml, namespace="shop").documents, allow_missing_hosts=True
+    )
+    assert (await parts.resources.apply(request, "me", guarded=False)).rejected == ()
+    await registry.report("web-1", report())
+    await registry.expire()
+    time.passes(2 * LINGER)
+    await registry.report("web-1", report())
+    await registry.expire()
+    assert bool(registry.snapshots.value.services) is stays
 
 
 async def test_a_service_of_no_project_lingers_and_has_its_old_address_when_it_comes_back(

@@ -19,9 +19,10 @@ def seen(
     settled: bool = True,
     draining: bool = False,
     host: bool = False,
+    mixed: bool = False,
 ) -> Found:
     sockets = None if host else frozenset(listening)
-    return parse(raw, "node-1", Sight("1a2b", NAMESPACE, sockets, settled, draining))
+    return parse(raw, "node-1", Sight("1a2b", NAMESPACE, sockets, settled, draining, mixed))
 
 
 def ports(found: Found) -> list[tuple[int, str, str]]:
@@ -195,11 +196,60 @@ def test_no_network_cannot_be_captured_and_says_so() -> None:
     assert "network_mode: none" in found.workload.reason
 
 
-def test_in_a_joined_namespace_only_declared_ports_are_its_own() -> None:
+def test_in_a_joined_namespace_it_has_the_ports_that_are_told_to_be_its_own() -> None:
     raw = record(mode="container:ffff", networks={}, exposed=("9100/tcp",))
-    found = seen(raw, Listening(80, "0.0.0.0"), Listening(9100, "0.0.0.0"))
-    assert ports(found) == [(9100, "auto", "exposed")]
-    assert found.namespace == NAMESPACE
+    found = seen(raw, Listening(9200, "0.0.0.0"))
+    assert ports(found) == [(9100, "auto", "exposed"), (9200, "auto", "listening")]
+    assert (found.namespace, found.workload.reason) == (NAMESPACE, "")
+
+
+def test_in_a_joined_namespace_where_nothing_is_told_only_declared_ports_are_its_own() -> None:
+    heard = (Listening(80, "0.0.0.0"), Listening(9100, "0.0.0.0"))
+    declared = seen(record(mode="container:ffff", networks={}, exposed=("9100/tcp",)), *heard, mixed=True)
+    assert (ports(declared), declared.workload.reason) == ([(9100, "auto", "exposed")], "")
+    silent = seen(record(mode="container:ffff", networks={}), *heard, mixed=True)
+    assert ports(silent) == []
+    assert "meshlite.ports" in silent.workload.reason
+
+
+def test_what_has_no_port_or_no_network_is_never_ready_for_calls() -> None:
+    assert seen(record(exposed=("80/tcp",))).workload.ready
+    assert not seen(record()).workload.ready, "it only calls others"
+    assert not seen(record(mode="none", networks={"none": {}}, exposed=("80/tcp",))).workload.ready
+    assert not seen(record(exposed=("80/tcp",)), settled=False).workload.ready, "nothing is open yet"
+    joined = seen(record(mode="container:ffff", networks={}, exposed=("80/tcp",))).workload
+    assert not joined.ready
+    assert joined.model_copy(update={"captured": True}).ready, "it is reached in the namespace it joined"
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "word"),
+    [
+        ("meshlite.ports", "abc", "label meshlite.ports: 'abc': expected <protocol>:<port>"),
+        ("meshlite.enable", "ture", "label meshlite.enable: 'ture' is neither true nor false"),
+        (
+            "meshlite.service",
+            "My Web",
+            "label meshlite.service: 'My Web' is no host name; it is 'my-web' here",
+        ),
+        ("meshlite.namespace", "\x1b[2J", r"label meshlite.namespace: '\x1b[2J' is no host name"),
+        ("meshlite.prots", "80", "label 'meshlite.prots' says nothing to the mesh (did you mean ports?)"),
+        ("meshlite.labels.", "x", "label 'meshlite.labels.' says nothing to the mesh"),
+        ("meshlite.labels.team", "red", ""),
+        ("meshlite.service", "", ""),
+        ("meshlite.enable", "", ""),
+    ],
+)
+def test_labels_that_make_no_sense_are_told(label: str, value: str, word: str) -> None:
+    assert seen(record(labels=COMPOSE | {label: value})).workload.reason.startswith(word)
+    assert bool(seen(record(labels=COMPOSE | {label: value})).workload.reason) is bool(word)
+
+
+def test_a_word_on_membership_that_is_not_understood_is_told_of_containers_outside_too() -> None:
+    found = seen(record(labels=COMPOSE | {"meshlite.enable": "ture"}))
+    assert found.enable is None
+    assert "'ture'" in found.doubt
+    assert seen(record(labels=COMPOSE | {"meshlite.enable": "no"})).doubt == ""
 
 
 def test_a_hosts_file_of_the_users_own_is_not_touched() -> None:

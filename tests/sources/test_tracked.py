@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -108,10 +111,11 @@ def test_the_kernel_tells_what_listens_and_where(family: socket.AddressFamily) -
     address = "127.0.0.1" if family == socket.AF_INET else "::1"
     with socket.create_server((address, 0), family=family) as server:
         port = server.getsockname()[1]
-        assert (port, address) in {(heard.port, heard.address) for heard in table.read()}
+        assert (port, address) in {(heard.port, heard.address) for heard in table.read().values()}
         with socket.create_connection((address, port)):
-            assert sum(heard.port == port for heard in table.read()) == 1, "a connection does not listen"
-    assert port not in {heard.port for heard in table.read()}
+            heard = [one.port for one in table.read().values()]
+            assert heard.count(port) == 1, "a connection does not listen"
+    assert port not in {heard.port for heard in table.read().values()}
     table.close()
 
 
@@ -122,7 +126,7 @@ def test_a_socket_for_ipv6_only_is_told_from_one_for_both() -> None:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
             server.bind(("::", 0))
             server.listen()
-            heard = next(h for h in table.read() if h.port == server.getsockname()[1])
+            heard = next(h for h in table.read().values() if h.port == server.getsockname()[1])
             assert (heard.v6only, heard.everywhere) == (only, not only)
     table.close()
 
@@ -133,9 +137,53 @@ def test_a_message_of_the_kernel_is_read() -> None:
         + (8080).to_bytes(2, "big")
         + bytes(2)
         + bytes([172, 18, 0, 3])
-        + bytes(12 + 16 + 12 + 20)
+        + bytes(12 + 16 + 12 + 16)
+        + (4711).to_bytes(4, sys.byteorder)
     )
-    assert parse(message) == Listening(8080, "172.18.0.3")
+    assert parse(message) == (4711, Listening(8080, "172.18.0.3"))
+
+
+SERVE = """
+import sys
+from tests.sources.test_tracked import chosen
+server = chosen()
+print(server.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def chosen() -> socket.socket:
+    """A server on a port such as people choose; what the kernel chooses counts for nobody's."""
+    for port in range(20000, 30000):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("0.0.0.0", port))
+    raise OSError("no port is free")
+
+
+def test_of_a_namespace_that_it_shares_a_container_has_what_its_own_processes_opened() -> None:
+    """Told apart by the namespace of process ids here, by the control group with a real engine."""
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", SERVE]
+    with (
+        chosen() as others,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outer,
+    ):
+        assert outer.stdout is not None
+        port = int(outer.stdout.readline())
+        pid = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
+        joined = Tracked(record(mode="container:ffff", networks={}), pid, "node-1")
+        assert [one.number for one in joined.found.workload.ports] == [port]
+        owner = Tracked(record(), pid, "node-1")
+        assert {port, others.getsockname()[1]} <= {one.number for one in owner.found.workload.ports}
+        joined.close()
+        owner.close()
+
+
+def test_where_nothing_tells_whose_a_socket_is_it_says_so(sleeper: subprocess.Popen[bytes]) -> None:
+    with chosen():
+        joined = Tracked(record(mode="container:ffff", networks={}), sleeper.pid, "node-1")
+        assert joined.found.workload.ports == ()
+        assert "cannot be told" in joined.found.workload.reason
+        joined.close()
 
 
 def test_the_namespace_of_a_process_and_of_none() -> None:

@@ -32,7 +32,7 @@ class Listing:
 
 
 def _service(row: Row) -> Sequence[str]:
-    ready = sum(endpoint["health"] == "healthy" for endpoint in row["endpoints"])
+    ready = sum(endpoint["ready"] for endpoint in row["endpoints"])
     total = len(row["endpoints"])
     ports = " ".join(f"{port['number']}/{port['protocol']}" for port in row["ports"])
     return (

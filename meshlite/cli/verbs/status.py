@@ -28,7 +28,7 @@ def status(ctx: click.Context, output: Output) -> None:
     JSON: {"healthy", "node", "projects", "everything", "projects_known",
            "parts": [{"name", "state", "healthy", "version", "detail"}],
            "services": [{"namespace", "name", "address", "mode", "declared_by", "resolution",
-                         "ready", "total"}],
+                         "ports", "ready", "total"}],
            "uncaptured": [{"namespace", "name", "node", "reason"}],
            "problems": [{"resource", "reason"}]}
     """
@@ -112,9 +112,10 @@ def _proxy(proxy: Document) -> Document:
 
 
 def _service(view: Document) -> Document:
-    ready = sum(endpoint["health"] == "healthy" for endpoint in view["endpoints"])
+    ready = sum(endpoint["ready"] for endpoint in view["endpoints"])
     kept = {key: view[key] for key in ("namespace", "name", "address", "mode", "declared_by", "resolution")}
-    return {**kept, "ready": ready, "total": len(view["endpoints"])}
+    ports = [port["number"] for port in view["ports"]]
+    return {**kept, "ports": ports, "ready": ready, "total": len(view["endpoints"])}
 
 
 def _uncaptured(views: list[Document], agent: Document) -> list[Document]:
@@ -136,10 +137,15 @@ def _uncaptured(views: list[Document], agent: Document) -> list[Document]:
 
 
 def _problems(views: list[Document], nodes: list[Document], agent: Document) -> list[Document]:
-    """What translation, proxy and server complain about, each once."""
-    reports = [row["status"] for row in nodes if row.get("status")] + ([agent] if "problems" in agent else [])
+    """What is wrong with resources and captured containers, each once. This host's agent knows best of it."""
+    here = agent.get("node") if "problems" in agent else None
+    told = [row for row in nodes if row.get("status") and row["alive"]]
+    others = [row["status"] for row in told if row["record"]["name"] != here]
+    reports = [*others, agent] if here else others
     said = [row for report in reports for key in ("problems", "rejected") for row in report.get(key, [])]
     pairs = [(row["resource"], row["reason"]) for row in said]
+    inside = [end for view in views for end in view["endpoints"]] + agent.get("workloads", [])
+    pairs += [(one["name"], one["reason"]) for one in inside if one["captured"] and one["reason"]]
     pairs += [
         (f"{view['name']}.{view['namespace']}", reason) for view in views for reason in view["problems"]
     ]

@@ -47,13 +47,18 @@ class Resident:
 def strict_policy(
     policies: Iterable[Applied[PeerAuthentication]], owner: Resident, others: Iterable[Resident] = ()
 ) -> StrictPolicy:
-    """The policy of a network namespace: its owner's, except for the ports of others that live in it."""
+    """The policy of a network namespace: its owner's, except for the ports of others that live in it.
+
+    Of a port that both count as theirs, the stricter word holds: only one of them can have it open.
+    """
     policies = tuple(policies)
     default, by_port = _modes(policies, owner)
     ports = dict(by_port)
     for other in others:
         mode, other_ports = _modes(policies, other)
-        ports |= {port: other_ports.get(port, mode) for port in other.ports if port not in owner.ports}
+        for port in other.ports:
+            shared = port in owner.ports and ports.get(port, default)
+            ports[port] = other_ports.get(port, mode) or shared
     return StrictPolicy(default, frozenset(port for port, strict in ports.items() if strict != default))
 
 
