@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator
 ROOT_NAMESPACE = "meshlite-system"
 ROOT_ALIASES = frozenset({"istio-system"})
 CLUSTER_SUFFIX = "svc.cluster.local"
+INGRESS_GATEWAY, EGRESS_GATEWAY = "istio-ingressgateway", "istio-egressgateway"
+"""The gateways that every node has, under Istio's names, in the root namespace."""
 
 
 def canonical_namespace(namespace: str) -> str:
@@ -19,6 +21,11 @@ def canonical_namespace(namespace: str) -> str:
 def fqdn(service: str, namespace: str) -> str:
     """`reviews`, `shop` -> `reviews.shop.svc.cluster.local`: the one name used inside the mesh."""
     return f"{service}.{namespace}.{CLUSTER_SUFFIX}"
+
+
+def gateway_hosts() -> frozenset[str]:
+    """FQDNs of the gateways that every node has; they are there before any workload is."""
+    return frozenset(fqdn(name, ROOT_NAMESPACE) for name in (INGRESS_GATEWAY, EGRESS_GATEWAY))
 
 
 def qualified_names(service: str, namespace: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from meshlite.model.analysis.analyze import conflicts
 from meshlite.model.analysis.stage import of_mesh
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
-from meshlite.model.names import canonical_namespace
+from meshlite.model.names import canonical_namespace, gateway_hosts
 from meshlite.model.validate import validate
 from meshlite.model.visibility import visible
 from meshlite.model.wire import ApplyRequest, Document, Rejection
@@ -95,7 +95,7 @@ def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejecti
     """Hosts and subsets that neither the mesh nor the request itself has, in whatever order it names them."""
     after = {r.key: r for r in snapshot.resources} | {d.resource.key: d.resource for d in documents}
     declared = external.read(after.values())
-    everything = {*snapshot.services_by_fqdn, *(one.host for one in declared)}
+    everything = {*snapshot.services_by_fqdn, *gateway_hosts(), *(one.host for one in declared)}
     subsets: Mapping[str, Collection[str]] = subsets_of(after.values(), everything)
     found: list[Rejection] = []
     for document in documents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -79,4 +80,23 @@ def test_mistakes_are_told(mesh: Mesh, words: tuple[str, ...], code: int, said: 
     done = mesh.cli(*words)
     assert done.exit_code == code
     assert said in done.stderr
+    assert stored(mesh) == {}
+
+
+@pytest.mark.parametrize("options", [(), ("--http",), ("--originate-tls",)])
+def test_an_outside_host_is_reached_by_the_egress_gateway_and_forgotten_again(
+    mesh: Mesh, options: tuple[str, ...]
+) -> None:
+    done = mesh.cli("egress", "API.example.com", *options)
+    assert done.exit_code == 0, done.stderr
+    name = "meshlite-system/api-example-com-egress"
+    kinds = ["ServiceEntry", "Gateway", "VirtualService"]
+    kinds += ["DestinationRule"] if "--originate-tls" in options else []
+    assert sorted(stored(mesh)) == sorted(f"{kind}/{name}" for kind in kinds)
+    if "--originate-tls" in options:
+        [port] = stored(mesh)[f"DestinationRule/{name}"]["trafficPolicy"]["portLevelSettings"]
+        assert port["tls"]["subjectAltNames"] == ["api.example.com"], "whose certificate is believed"
+    messages = json.loads(mesh.cli("analyze", "-o", "json").stdout)["messages"]
+    assert [row for row in messages if row["level"] == "Error"] == []
+    assert mesh.cli("egress", "api.example.com", "--clear").exit_code == 0
     assert stored(mesh) == {}

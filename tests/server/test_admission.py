@@ -49,3 +49,15 @@ def test_a_host_that_is_not_exported_is_unknown_elsewhere() -> None:
     assert "spec.http[0].route[0].destination.host" in refused(route, entry)
     own = document("VirtualService", ROUTE.replace("HOST, subset: v1", "api.example.com"), "other")
     assert refused(own, entry) == {}
+
+
+@pytest.mark.parametrize("gateway", ["istio-egressgateway", "istio-ingressgateway"])
+def test_the_gateways_of_every_node_are_known(gateway: str) -> None:
+    """Before any of them has a port, and before any workload is there."""
+    host = f"{gateway}.istio-system.svc.cluster.local"
+    route = document("VirtualService", ROUTE.replace("HOST, subset: v1", host))
+    rule = document("DestinationRule", f"host: {host}\nsubsets: [{{name: v1}}]")
+    assert refused(route) == {}
+    assert refused(document("VirtualService", ROUTE.replace("HOST", host)), rule) == {}
+    lost = document("VirtualService", ROUTE.replace("HOST, subset: v1", host.replace("istio-", "other-", 1)))
+    assert "no service other-" in refused(lost)["spec.http[0].route[0].destination.host"]

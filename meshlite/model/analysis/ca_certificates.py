@@ -1,4 +1,4 @@
-"""TLS to a destination whose certificate nobody checks: IST0128, IST0129."""
+"""TLS to a destination without authorities of its own to believe: IST0128, IST0129."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from meshlite.model.analysis.codes import NO_VERIFICATION, NO_VERIFICATION_PORT
 from meshlite.model.analysis.scene import Finding, Scene, finding
 from meshlite.model.networking import ClientTLSSettings, DestinationRule
 
+_BELIEVED = "whoever the operating system's authorities vouch for is believed"
+
 
 def ca_certificates(scene: Scene) -> Iterator[Finding]:
     for rule in scene.all(DestinationRule):
@@ -16,11 +18,11 @@ def ca_certificates(scene: Scene) -> Iterator[Finding]:
             continue
         at = ("spec", "trafficPolicy")
         if _blind(policy.tls, rule.spec):
-            reason = f"{rule.spec.host} is not verified: tls has no caCertificates"
+            reason = f"tls has no caCertificates: {_BELIEVED}"
             yield finding(NO_VERIFICATION, rule, (*at, "tls"), reason)
         for place, port in enumerate(policy.port_level_settings):
             if _blind(port.tls, rule.spec):
-                reason = f"{rule.spec.host} is not verified at port {port.port.number}: no caCertificates"
+                reason = f"tls of port {port.port.number} has no caCertificates: {_BELIEVED}"
                 here = (*at, "portLevelSettings", place, "tls")
                 yield finding(NO_VERIFICATION_PORT, rule, here, reason)
 

@@ -8,6 +8,7 @@ from meshlite.model.analysis.codes import INGRESS_RULES, NOT_FOUND, PORT_REQUIRE
 from meshlite.model.analysis.hosts import Hosts
 from meshlite.model.analysis.scene import Finding, Scene, Subject, finding
 from meshlite.model.dangling import destinations
+from meshlite.model.names import gateway_hosts
 from meshlite.model.networking import DestinationRule, VirtualService
 
 
@@ -16,6 +17,8 @@ def destination_hosts(scene: Scene) -> Iterator[Finding]:
     services = scene.all(VirtualService)
     for service in services:
         for at, target in destinations(service.spec):
+            if hosts.resolved(target.host, service.namespace) in gateway_hosts():
+                continue
             declared = hosts.find(target.host, service.namespace, service.spec.export_to)
             if declared is None:
                 reason = f"nothing in the mesh is called {target.host}"

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from meshlite.model.analysis.kubernetes import World
 from meshlite.model.analysis.scene import Scene, SceneService, SceneWorkload
 from meshlite.model.mesh import Resource, Snapshot
-from meshlite.model.names import ROOT_NAMESPACE
+from meshlite.model.names import EGRESS_GATEWAY, INGRESS_GATEWAY, ROOT_NAMESPACE
 from meshlite.model.wire import Document
 
 _LOCALITY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 BUILT_IN: tuple[SceneWorkload, ...] = tuple(
     SceneWorkload(ROOT_NAMESPACE, app, {"istio": name, "app": app}, frozenset(), opens_any_port=True)
-    for name, app in (("ingressgateway", "istio-ingressgateway"), ("egressgateway", "istio-egressgateway"))
+    for name, app in (("ingressgateway", INGRESS_GATEWAY), ("egressgateway", EGRESS_GATEWAY))
 )
 """The gateways that every node has."""
 

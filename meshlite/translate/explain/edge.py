@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from meshlite.model.names import EGRESS_GATEWAY, INGRESS_GATEWAY
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import PassedOver, Step
-from meshlite.translate.plan.gateway import EGRESS, INGRESS, built_in
+from meshlite.translate.plan.gateway import built_in
 from meshlite.translate.plan.gateway_listener import GatewayChain
 
 _NAMES = {
-    **dict.fromkeys((INGRESS, "ingressgateway"), (INGRESS, "ingressgateway")),
-    **dict.fromkeys((EGRESS, "egressgateway"), (EGRESS, "egressgateway")),
+    **dict.fromkeys((INGRESS_GATEWAY, "ingressgateway"), (INGRESS_GATEWAY, "ingressgateway")),
+    **dict.fromkeys((EGRESS_GATEWAY, "egressgateway"), (EGRESS_GATEWAY, "egressgateway")),
 }
 
 

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from meshlite.model.mesh import Service, Snapshot
-from meshlite.model.names import ROOT_NAMESPACE, canonical_namespace, virtual_address
+from meshlite.model.names import (
+    EGRESS_GATEWAY,
+    INGRESS_GATEWAY,
+    ROOT_NAMESPACE,
+    canonical_namespace,
+    virtual_address,
+)
 from meshlite.model.networking import Gateway, Server
 from meshlite.model.rules.gateway import HTTP, TLS
 from meshlite.model.workload import Port, Protocol, Workload
@@ -18,8 +24,6 @@ from meshlite.translate.plan.caller import Caller, Selector, caller, matches
 from meshlite.translate.plan.catalog import labels
 from meshlite.translate.plan.resources import Applied, Report
 
-INGRESS = "istio-ingressgateway"
-EGRESS = "istio-egressgateway"
 EGRESS_ADDRESS = "127.0.0.7"
 """Where the node's egress gateway listens: on the host's loopback, apart from what else listens there."""
 
@@ -52,7 +56,7 @@ class Gate:
     @property
     def private(self) -> bool:
         """Only the node proxy's own connections come here, so that every caller is of the mesh."""
-        return self.workload.name == EGRESS and not self.attachment
+        return self.workload.name == EGRESS_GATEWAY and not self.attachment
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ def opened(
 def _gates(node: NodeView, workloads: Iterable[Workload]) -> Iterator[Gate]:
     """The gateways that every node has, then the captured workloads, which Gateways may select by labels."""
     every = ("0.0.0.0", "::") if node.ipv6 else ("0.0.0.0",)
-    yield Gate(built_in(INGRESS, "ingressgateway", node.name), "", every)
-    yield Gate(built_in(EGRESS, "egressgateway", node.name), "", (EGRESS_ADDRESS,))
+    yield Gate(built_in(INGRESS_GATEWAY, "ingressgateway", node.name), "", every)
+    yield Gate(built_in(EGRESS_GATEWAY, "egressgateway", node.name), "", (EGRESS_ADDRESS,))
     by_id = {workload.id: workload for workload in workloads}
     for attachment in sorted(node.attachments, key=lambda attachment: attachment.key):
         if (owner := by_id.get(attachment.owner)) is not None:
@@ -218,7 +222,7 @@ def _unfit(serving: Serving, gate: Gate, shut: frozenset[int]) -> str:
     if serving.server.port.number in shut:
         return "the mesh itself needs this port in the workload's network namespace"
     if tls is not None and tls.mode == "ISTIO_MUTUAL" and not gate.private:
-        return f"mode ISTIO_MUTUAL is for {EGRESS} only"
+        return f"mode ISTIO_MUTUAL is for {EGRESS_GATEWAY} only"
     if serving.encrypted:
         found = next((host for _, host in serving.hosts if partial(host)), "")
         return f"{found}: {PARTIAL}" if found else ""
