@@ -106,7 +106,7 @@ _ONE_BACKEND = "is not possible for one backend alone: write it in the rule's fi
 
 _SOCKET = "gateways listen on addresses: leave bind out, or name an address"
 _NOT_SERVED = "gateways serve HTTP, TLS and TCP"
-_CLUSTERS = "is for traffic between clusters, which meshlite does not have: write PASSTHROUGH"
+_CLUSTERS = "is for traffic between clusters, which meshlite does not have: its port is not opened"
 _UNUSED = "has no effect in Istio: write caCertificates beside tlsCertificates"
 _UDP = "UDP passes by the mesh: the host keeps its own addresses"
 _OWN_TLS = "sni and subjectAltNames are for TLS of the rule's own: the mesh knows its hops' names itself"
@@ -172,7 +172,7 @@ GAPS: tuple[Gap, ...] = (
     Gap(_GW, "servers[].bind", "refused", _SOCKET, _begins("unix:"), "unix sockets"),
     Gap(_GW, "servers[].defaultEndpoint", "refused", "was never built by Istio: write a VirtualService"),
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
-    Gap(_GW, "servers[].tls.mode", "refused", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
+    Gap(_GW, "servers[].tls.mode", "warned", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
     Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
     Gap(_EF, "configPatches[].match.context", "refused", _AT_GATEWAYS, _is("GATEWAY"), "GATEWAY"),
     Gap(_EF, "workloadSelector.labels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),

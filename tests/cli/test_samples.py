@@ -21,7 +21,6 @@ FOLDER = corpus.ROOT / "1-samples/istio/samples"
 
 REFUSED = {
     "bookinfo/policy/productpage_envoy_ratelimit.yaml": "gateways cannot be patched",
-    "multicluster/expose-services.yaml": "meshlite does not have",
     "bookinfo/swagger.yaml": "is required",
     "security/spire/clusterspiffeid.yaml": "is not known to meshlite",
     "security/spire-trust-domain-federation/cluster-federated-trust-domain.yaml": "is not known to meshlite",
@@ -29,7 +28,7 @@ REFUSED = {
     "security/spire-trust-domain-federation/spire-east.yaml": "is required",
     "security/spire-trust-domain-federation/spire-west.yaml": "is required",
 }
-"""Files that are refused, and why: clusters, other products' kinds, no resources at all. May only shrink."""
+"""Files that are refused, and why: other products' kinds, no resources at all. May only shrink."""
 
 BEFORE = {
     "bookinfo/networking": ("bookinfo/networking/destination-rule-all.yaml",),

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from tests.agent.envoys import one_loop
+from tests.netns.test_egress import outside, problems, trusted
 from tests.netns.test_gateway import AUTHORITY, Client, Edge, edge, until
 
 __all__ = ["edge"]
@@ -143,3 +144,51 @@ async def test_what_is_wrong_with_a_port_is_told_of_the_gateway_that_somebody_wr
     assert problem.startswith(f"{key}/late: ")
     assert f"{key}/edge already serves HTTP there" in problem
     assert not [one for one in edge.problems if "~" in one]
+
+
+SAFE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: istio
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: both}
+spec:
+  parentRefs: [{name: front}]
+  rules:
+  - matches: [{path: {value: /safe}}]
+    backendRefs: [{name: safe, port: 8443}]
+  - backendRefs: [{name: web, port: 8000}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: safe}
+spec:
+  targetRefs: [{group: "", kind: Service, name: safe}]
+  validation:
+    hostname: safe.example.com
+    caCertificateRefs: [{group: "", kind: ConfigMap, name: authorities}]
+"""
+
+
+async def test_tls_to_a_backend_believes_the_authorities_of_its_policy(edge: Edge) -> None:
+    """They are files of the node, which may be missing and may change; other backends are not concerned."""
+    edge.workloads.append({"name": "safe", "ports": ["http:8443"], "host": "127.0.0.1"})
+    home = edge.folder / "shop" / "authorities"
+    client = Client(80)
+    async with outside(edge.folder.parent, "safe.example.com", port=8443) as seen:
+        apply(edge, SAFE)
+        await until(lambda: problems(edge), "credential shop/authorities-cacert: ")
+        await until(lambda: client.get("any", "/other"), "200 web")
+        assert (await client.get("any", "/safe")).startswith("503")
+        home.mkdir(parents=True)
+        trusted(home, name="ca.crt")
+        await until(lambda: client.get("any", "/safe"), "200 secure")
+        assert set(seen.names) == {"safe.example.com"}
+        assert await problems(edge) == "none"
+        trusted(home, AUTHORITY, "ca.crt")
+        await until(lambda: client.get("any", "/safe"), "503")

@@ -201,3 +201,13 @@ def test_what_stands_in_front_is_judged(text: str, words: str) -> None:
     found = [fault.reason for fault in faults(resource)]
     assert bool(found) == bool(words)
     assert words in " ".join(found)
+
+
+def test_what_is_for_other_clusters_opens_no_port_and_takes_none() -> None:
+    clusters = https(15443, "*.local", name="tls", mode="AUTO_PASSTHROUGH")
+    alone = made(gateway("far", clusters))
+    assert alone["listeners"].keys() == made()["listeners"].keys()
+    assert alone["problems"] == []
+    beside = made(gateway("far", clusters), gateway("near", http(15443, "*")), routed("r", ["*"], ["near"]))
+    assert [name for name in beside["listeners"] if name.endswith("15443")] == ["0.0.0.0_15443"]
+    assert beside["problems"] == []

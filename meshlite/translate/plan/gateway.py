@@ -27,6 +27,8 @@ from meshlite.translate.plan.resources import Applied, Report
 EGRESS_ADDRESS = "127.0.0.7"
 """Where the node's egress gateway listens: on the host's loopback, apart from what else listens there."""
 
+_BETWEEN_CLUSTERS = "AUTO_PASSTHROUGH"
+"""A mode that leads to services by names that other clusters give them: here nobody would call."""
 _PROTOCOLS: Mapping[str, Protocol] = {
     "HTTP": "http",
     "HTTP_PROXY": "http",
@@ -207,6 +209,8 @@ def servings(
         if not selects(gateway.spec, gate):
             continue
         for place, server in enumerate(gateway.spec.servers):
+            if server.tls is not None and server.tls.mode == _BETWEEN_CLUSTERS:
+                continue
             serving = Serving(gateway, server, tuple(_hosts(server, gateway.namespace)), _bind(server, gate))
             reason = _unfit(serving, gate, shut) or merged.conflict(serving)
             if reason:
