@@ -13,7 +13,7 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         name = record.name.removeprefix("meshlite.")
-        line = f"{stamp}.{int(record.msecs):03d}Z {record.levelname:<5} {name}: {record.getMessage()}"
+        line = f"{stamp}.{int(record.msecs):03d}Z {record.levelname:<5} {name}: {_plain(record.getMessage())}"
         fields: dict[str, object] = getattr(record, "fields", {})
         line += "".join(f" {key}={_shown(value)}" for key, value in fields.items())
         return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
@@ -21,7 +21,13 @@ class Formatter(logging.Formatter):
 
 def _shown(value: object) -> str:
     text = str(value)
-    return repr(text) if not text or any(c.isspace() or c in '"=' for c in text) else text
+    odd = not text or any(c.isspace() or c in '"=' or not c.isprintable() for c in text)
+    return repr(text) if odd else text
+
+
+def _plain(text: str) -> str:
+    """A name that somebody else chose begins no line of its own, and does nothing to a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def to_stderr(level: int = logging.INFO) -> None:

@@ -11,7 +11,7 @@ import click
 
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Unreachable
-from meshlite.cli.output import note
+from meshlite.cli.output import note, say
 
 
 class _Stop(Exception):
@@ -35,7 +35,7 @@ def follow(server: Client, pause: float = 1.0) -> None:
             away = False
             for event in latest:
                 if event not in seen:
-                    click.echo(line(event))
+                    say(line(event))
             seen = latest
     except _Stop:
         pass

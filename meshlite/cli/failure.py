@@ -17,10 +17,12 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         colour = None if (file or sys.stderr).isatty() else False
-        click.secho(f"error: {self.message}", file=file, err=file is None, fg="red", color=colour)
+        from meshlite.cli.output import printable
+
+        click.secho(f"error: {printable(self.message)}", file=file, err=file is None, fg="red", color=colour)
         for label, text in (("where", self.where), ("why", self.why), ("next", self.next_step)):
             if text:
-                body = text.replace("\n", "\n         ")
+                body = printable(text).replace("\n", "\n         ")
                 click.echo(f"  {label + ':':<6} {body}", file=file, err=file is None)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import click
 
+from meshlite.cli.output import say
+
 
 @dataclass
 class Step:
@@ -41,4 +43,4 @@ def _spinner(title: str) -> AbstractContextManager[object]:
 
 def _line(sign: str, title: str, detail: str, begun: float) -> None:
     seconds = click.style(f"{time.monotonic() - begun:6.2f} s", fg="bright_black")
-    click.echo(f"{sign} {title:<28} {seconds}  {detail}".rstrip(), err=True)
+    say(f"{sign} {title:<28} {seconds}  {detail}".rstrip(), err=True)

@@ -17,9 +17,18 @@ def settings_of(ctx: click.Context, **flags: object) -> Settings:
     """Settings from the file of `--config`, the environment, and flags that are not None."""
     config = front_of(ctx).config
     try:
-        return from_process(config, **flags)
+        settings = from_process(config, **flags)
+        if settings.extension_providers:
+            from meshlite.server.mesh_settings import mesh_settings
+
+            mesh_settings(settings)
+        return settings
     except ValueError as error:
-        raise Failure("the settings cannot be used", why=str(error), next_step="correct them") from error
+        raise Failure(
+            "the settings cannot be used",
+            why=str(error),
+            next_step="correct them: docs/operations.md lists them",
+        ) from error
 
 
 def front_of(ctx: click.Context | None) -> Front:

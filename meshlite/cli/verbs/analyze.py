@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option, say
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.cli.verbs.resources import file_option, namespace_option, read_texts, texts
 
@@ -92,6 +92,6 @@ def _show(messages: Sequence[dict[str, Any]]) -> None:
     for message in messages:
         level = click.style(message["level"], fg=COLOURS[message["level"]])
         place = ": ".join(part for part in (message["where"], message["resource"], message["field"]) if part)
-        click.echo(f"{level} [{message['code']}] {place}: {message['message']}")
+        say(f"{level} [{message['code']}] {place}: {message['message']}")
     if not messages:
-        click.echo(click.style("nothing found", fg=GOOD))
+        say(click.style("nothing found", fg=GOOD))

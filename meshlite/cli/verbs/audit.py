@@ -10,7 +10,7 @@ import click
 
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import BAD, GOOD, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.output import BAD, GOOD, Output, columns, emit, output_option, paint, plain, say
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.cli.span import span
 from meshlite.cli.verbs.get import clock
@@ -52,7 +52,10 @@ def _follow(server: Client, rows: list[dict[str, Any]], output: Output) -> None:
     last = 0
     while True:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False) if output == "json" else line(row))
+            if output == "json":
+                click.echo(json.dumps(row))
+            else:
+                say(line(row))
             last = row["number"]
         time.sleep(1.0)
         rows = server.get("/v1/audit", limit="1000", after=str(last))["entries"]

@@ -13,7 +13,7 @@ from meshlite.cli.engine import SERVICE_LABEL, Container
 from meshlite.cli.failure import Failure
 from meshlite.cli.invocation import command, shortest
 from meshlite.cli.lifecycle import wait_until
-from meshlite.cli.output import BAD, DIM, GOOD, emit, paint, plain, show
+from meshlite.cli.output import BAD, DIM, GOOD, emit, paint, plain, say, show
 from meshlite.cli.progress import step
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.config import Settings
@@ -125,7 +125,7 @@ def _show(observations: list[Observation], project: str) -> None:
     show(table, width=140)
     folder = shortest(FOLDER)
     rules = f"-f {folder}/subsets.yaml -f {folder}/canary.yaml"
-    click.echo(f"{click.style('Try next', bold=True)} (the tour's rules are gone again; these are its files)")
+    say(f"{click.style('Try next', bold=True)} (the tour's rules are gone again; these are its files)")
     scope = f" -n {project}"
     for words in (
         "status",
@@ -134,4 +134,4 @@ def _show(observations: list[Observation], project: str) -> None:
         "proxy-config routes productpage",
         f"delete {rules}{scope}",
     ):
-        click.echo(f"  {command()} {words}")
+        say(f"  {command()} {words}")

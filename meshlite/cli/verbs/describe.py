@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
 from meshlite.cli.services import told
 from meshlite.cli.settings import server_of, settings_of
 
@@ -81,14 +81,14 @@ def choose(services: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _show(service: dict[str, Any]) -> None:
     head = click.style(f"{service['name']} in {service['namespace']}", bold=True)
-    click.echo(f"{head}  {service['address'] or 'no address: it is known by the name that is asked for'}")
-    click.echo(f"  names  {', '.join(service['names'])}")
+    say(f"{head}  {service['address'] or 'no address: it is known by the name that is asked for'}")
+    say(f"  names  {', '.join(service['names'])}")
     if service["declared_by"]:
         entries = ", ".join(told(key) for key in service["declared_by"])
-        click.echo(f"  from   {entries}, {service['location']}")
-        click.echo(f"  found  {service['resolution']}: {RESOLUTIONS[service['resolution']]}")
+        say(f"  from   {entries}, {service['location']}")
+        say(f"  found  {service['resolution']}: {RESOLUTIONS[service['resolution']]}")
     if service["mode"] != "none":
-        click.echo(f"  mTLS   {service['mode']}: {MODES[service['mode']]}")
+        say(f"  mTLS   {service['mode']}: {MODES[service['mode']]}")
     _section("Ports", ("PORT", "PROTOCOL", "LEARNT FROM"), [_port(port) for port in service["ports"]])
     headings = ("NAME", "VERSION", "NODE", "HEALTH", "CAPTURED")
     _section("Endpoints", headings, [_endpoint(endpoint) for endpoint in service["endpoints"]])
@@ -102,18 +102,18 @@ def _show(service: dict[str, Any]) -> None:
         _section("Shaped by, as a request meets them", ("KIND", "NAMESPACE", "NAME", "WHAT IT DOES"), rows)
     for conflict in service["conflicts"]:
         text = f"conflict [{conflict['code']}]: {conflict['resource']}: {conflict['message']}"
-        click.echo(click.style(text, fg=WARN))
+        say(click.style(text, fg=WARN))
     for problem in service["problems"]:
-        click.echo(click.style(f"problem: {problem}", fg=BAD))
+        say(click.style(f"problem: {problem}", fg=BAD))
 
 
 def _section(title: str, headings: Sequence[str], rows: list[Sequence[str]]) -> None:
-    click.echo()
-    click.echo(click.style(title, bold=True))
+    say()
+    say(click.style(title, bold=True))
     if rows:
         columns(headings, rows)
     else:
-        click.echo(click.style("none", fg=DIM))
+        say(click.style("none", fg=DIM))
 
 
 def _port(port: dict[str, Any]) -> Sequence[str]:

@@ -9,7 +9,7 @@ import click
 from meshlite.cli.checks import kernel, programs, room
 from meshlite.cli.checks.finding import Finding, fail
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option, say
 from meshlite.cli.settings import settings_of
 from meshlite.config import Settings
 
@@ -65,6 +65,6 @@ def _show(findings: list[tuple[str, Finding]]) -> None:
     width = max(len(name) for name, _ in findings)
     for name, finding in findings:
         level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level])
-        click.echo(f"{level}  {name:<{width}}  {finding.detail}")
+        say(f"{level}  {name:<{width}}  {finding.detail}")
         if finding.advice:
-            click.echo(f"{'':<{width + 8}}{click.style('→ ' + finding.advice, fg=DIM)}")
+            say(f"{'':<{width + 8}}{click.style('→ ' + finding.advice, fg=DIM)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import DIM, Output, emit, output_option
+from meshlite.cli.output import DIM, Output, emit, output_option, say
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.cli.verbs.describe import complete_service
 
@@ -134,16 +134,16 @@ def _show(story: Story) -> None:
     width = max(len(step.step) for step in story.steps)
     for step in story.steps:
         _show_step(step, width)
-    click.echo()
-    click.echo(click.style(story.outcome, bold=True))
+    say()
+    say(click.style(story.outcome, bold=True))
     for end in story.ends:
-        click.echo(f"  {end.workload} at {end.address}:{end.port}")
+        say(f"  {end.workload} at {end.address}:{end.port}")
 
 
 def _show_step(step: Step, width: int) -> None:
     by = f"  [{step.by}]" if step.by else ""
-    click.echo(f"{click.style(step.step.ljust(width), bold=True)}  {step.decision}{by}")
+    say(f"{click.style(step.step.ljust(width), bold=True)}  {step.decision}{by}")
     if step.why:
-        click.echo(f"{'':{width}}  {click.style(step.why, fg=DIM)}")
+        say(f"{'':{width}}  {click.style(step.why, fg=DIM)}")
     for passed in step.passed_over:
-        click.echo(f"{'':{width}}  not {passed.what}: {click.style(passed.why, fg=DIM)}")
+        say(f"{'':{width}}  not {passed.what}: {click.style(passed.why, fg=DIM)}")

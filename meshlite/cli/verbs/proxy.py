@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
 from meshlite.cli.settings import agent_of, settings_of
 
 Row = dict[str, Any]
@@ -55,12 +55,10 @@ def _show_status(value: Mapping[str, Any]) -> None:
     proxy = value["proxy"]
     colour = GOOD if proxy["state"] == "running" and proxy["synced"] else BAD
     state = f"{proxy['state']}, {'synchronised' if proxy['synced'] else 'not synchronised'}"
-    click.echo(f"node proxy: {click.style(state, fg=colour)}, pid {proxy['pid']}, epoch {proxy['epoch']}")
-    click.echo(
-        f"up for {proxy['uptime_seconds']:.0f} s, {proxy['restarts']} restarts since the agent started"
-    )
+    say(f"node proxy: {click.style(state, fg=colour)}, pid {proxy['pid']}, epoch {proxy['epoch']}")
+    say(f"up for {proxy['uptime_seconds']:.0f} s, {proxy['restarts']} restarts since the agent started")
     if proxy.get("error"):
-        click.echo(click.style(f"last error: {proxy['error']}", fg=BAD))
+        say(click.style(f"last error: {proxy['error']}", fg=BAD))
     rows = [
         (
             plain(stream["id"]),
@@ -71,10 +69,10 @@ def _show_status(value: Mapping[str, Any]) -> None:
         for stream in value["streams"]
         for name, counts in stream["types"].items()
     ]
-    click.echo()
+    say()
     columns(("STREAM", "TYPE", "WANTED", "SENT", "ACKED", "REJECTED"), rows)
     for row in value["rejected"]:
-        click.echo(click.style(f"\nrejected: {row['type']} {row['resource']}: {row['reason']}", fg=BAD))
+        say(click.style(f"\nrejected: {row['type']} {row['resource']}: {row['reason']}", fg=BAD))
 
 
 def _rejected(counts: Mapping[str, int]) -> str:
@@ -84,7 +82,7 @@ def _rejected(counts: Mapping[str, int]) -> str:
 def _show_config(value: Mapping[str, list[Row]]) -> None:
     for index, (kind, rows) in enumerate(value.items()):
         if len(value) > 1:
-            click.echo(("\n" if index else "") + click.style(kind, bold=True))
+            say(("\n" if index else "") + click.style(kind, bold=True))
         headings, cells = TABLES[kind]
         columns(
             ("NAME", "STATE", *headings),

@@ -11,7 +11,7 @@ import click
 
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import GOOD, WARN, F, Output, emit, note, output_option
+from meshlite.cli.output import GOOD, WARN, F, Output, emit, note, output_option, say
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.cli.verbs.get import no_kind
 
@@ -115,7 +115,7 @@ def delete(
         if server.call("DELETE", f"/v1/resources/{target}", accept=(404,)).status == 404:
             missing.append(target)
         else:
-            click.echo(f"{target} deleted")
+            say(f"{target} deleted")
     if missing and not ignore_missing:
         raise Failure(f"there is no {', '.join(missing)}", next_step="meshlite get all shows what there is")
 
@@ -183,8 +183,18 @@ def texts(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
                 with file.open("rb") as stream:
                     text = _text(stream, str(file))
             except OSError as error:
-                raise Failure(f"{file} cannot be read", why=error.strerror or str(error)) from error
+                raise Failure(
+                    f"{file} cannot be read; nothing of {source} is taken",
+                    why=_why(file, error),
+                    next_step="correct or remove it, or name the files that are meant",
+                ) from error
             yield text, str(file)
+
+
+def _why(file: Path, error: OSError) -> str:
+    if file.is_symlink() and not file.exists():
+        return f"it is a link to {file.readlink()}, which does not exist"
+    return error.strerror or str(error)
 
 
 def _text(stream: BinaryIO, name: str) -> str:
@@ -283,7 +293,7 @@ def show_applied(applied: list[dict[str, Any]], dry_run: bool) -> None:
     for row in applied:
         suffix = " (dry run)" if dry_run else ""
         colour = None if row["action"] == "unchanged" else GOOD
-        click.echo(f"{row['key']} {click.style(row['action'], fg=colour)}{suffix}")
+        say(f"{row['key']} {click.style(row['action'], fg=colour)}{suffix}")
         for warning in row["warnings"]:
             note(click.style(f"warning: {row['key']}: {warning}", fg=WARN))
 
@@ -292,6 +302,4 @@ def _show_validated(value: dict[str, Any]) -> None:
     for warning in value["warnings"]:
         note(click.style(f"warning: {warning}", fg=WARN))
     if value["valid"]:
-        click.echo(
-            f"{len(value['resources'])} valid: {', '.join(value['resources']) or 'no resource of the mesh'}"
-        )
+        say(f"{len(value['resources'])} valid: {', '.join(value['resources']) or 'no resource of the mesh'}")

@@ -11,7 +11,7 @@ import click
 
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import Output, emit, note, output_option
+from meshlite.cli.output import Output, emit, note, output_option, say
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.cli.verbs.describe import choose, complete_service
 from meshlite.cli.verbs.get import manifest, print_documents
@@ -320,9 +320,9 @@ def _manifest(resource: dict[str, Any]) -> dict[str, Any]:
 def _show(asked: Asked, applied: list[dict[str, Any]], made: Change) -> None:
     show_applied(applied, asked.dry_run)
     for key in made.delete:
-        click.echo(f"{key} deleted{_suffix(asked)}")
+        say(f"{key} deleted{_suffix(asked)}")
     if not (applied or made.delete):
-        click.echo("nothing to change")
+        say("nothing to change")
 
 
 def _suffix(asked: Asked) -> str:

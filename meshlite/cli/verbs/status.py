@@ -10,7 +10,7 @@ import click
 from meshlite.cli import services
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
-from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain
+from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
 from meshlite.cli.settings import agent_of, server_of, settings_of
 
 Document = dict[str, Any]
@@ -156,17 +156,17 @@ def _show(value: Mapping[str, Any]) -> None:
     columns(("PART", "STATE", "VERSION", "DETAIL"), [_part_cells(part) for part in value["parts"]])
     none = "none" if value["projects_known"] else "not known while server and agent are down"
     projects = "all on this host" if value["everything"] else ", ".join(value["projects"]) or none
-    click.echo(f"\nprojects in the mesh on {value['node']}: {click.style(projects, bold=True)}")
+    say(f"\nprojects in the mesh on {value['node']}: {click.style(projects, bold=True)}")
     if value["services"]:
-        click.echo()
+        say()
         cells = [_service_cells(service) for service in value["services"]]
         columns(("NAMESPACE", "SERVICE", "ADDRESS", "READY", "MTLS", "FROM"), cells)
     if value["uncaptured"]:
-        click.echo(click.style("\nnot captured: their traffic does not pass the mesh", bold=True))
+        say(click.style("\nnot captured: their traffic does not pass the mesh", bold=True))
         outside = [tuple(plain(cell or "-") for cell in row.values()) for row in value["uncaptured"]]
         columns(("NAMESPACE", "NAME", "NODE", "REASON"), outside)
     for problem in value["problems"]:
-        click.echo(click.style(f"\nproblem: {problem['resource']}: {problem['reason']}", fg=WARN))
+        say(click.style(f"\nproblem: {problem['resource']}: {problem['reason']}", fg=WARN))
 
 
 def _part_cells(part: Document) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from meshlite.cli import engine as engines
 from meshlite.cli.failure import Failure
 from meshlite.cli.invocation import command
 from meshlite.cli.lifecycle import agent_part, ensure, need_root, running, server_part
-from meshlite.cli.output import note
+from meshlite.cli.output import note, say
 from meshlite.cli.progress import step
 from meshlite.cli.projects import current_project, join, project_option
 from meshlite.cli.readiness import wait_for_capture, wait_for_engine, wait_for_hook, wait_for_proxy
@@ -49,7 +49,7 @@ def up(ctx: click.Context, detach: bool, projects: tuple[str, ...], everything: 
     wanted = projects if projects or everything else (current_project(),)
     start(settings, config, wanted, everything)
     if detach:
-        click.echo(next_steps(wanted, everything, idle(settings, wanted)))
+        say(next_steps(wanted, everything, idle(settings, wanted)))
         return
     note("showing events; Ctrl-C takes the mesh down again")
     from meshlite.cli.events import follow
