@@ -28,7 +28,8 @@ from meshlite.server.door import Door
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.translate import translate
-from tests.netns.world import Box, new_socket
+from tests.netns import admin
+from tests.netns.world import LIMIT, Box, new_socket, whole_answer
 from tests.translate import cases
 from tests.translate.envoy import parts, with_endpoints
 
@@ -42,6 +43,12 @@ class Request:
     headers: dict[str, str]
 
 
+def _set() -> asyncio.Event:
+    made = asyncio.Event()
+    made.set()
+    return made
+
+
 @dataclass
 class Server:
     """A replica on a loopback address of the host. Its answers may be changed while it runs."""
@@ -50,7 +57,8 @@ class Server:
     address: str
     fields: dict[str, Any] = field(default_factory=dict)
     status: int = 200
-    seconds: float = 0
+    free: asyncio.Event = field(default_factory=_set)
+    """Answers are held back while this is clear."""
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     heads: list[bytes] = field(default_factory=list)
@@ -81,7 +89,7 @@ class Server:
                 named = {name.lower(): value for name, _, value in lines}
                 self.requests.append(Request(head[0].split()[1], named))
                 status, body = self.status, self.name
-                await asyncio.sleep(self.seconds)
+                await self.free.wait()
                 writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -177,34 +185,23 @@ class Mesh:
             if "rds" in part:
                 part["rds"]["config_source"] = self._source(_file(part["rds"]["route_config_name"]))
         self._write("listeners", schema.LISTENER, shown["listeners"])
-        tables = {f"rds.{name}.version_text" for name in shown["routes"]}
-        await self._taken({"cluster_manager.cds.version_text", "listener_manager.lds.version_text", *tables})
-
-    async def _taken(self, names: set[str]) -> None:
-        async with asyncio.timeout(15):
-            while True:
-                found = await self.admin("/stats?type=TextReadouts")
-                lines = [line for line in found.splitlines() if line.endswith(f'"{self.version}"')]
-                if all(any(name in line for line in lines) for name in names):
-                    return
-                await asyncio.sleep(0.02)
+        await admin.taken(self.folder, self.version, shown["routes"])
 
     async def admin(self, path: str) -> str:
         """Envoy's own answer; empty while it does not listen."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(str(self.folder / "admin.sock"))
-        except OSError:
-            return ""
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n".encode())
-        answer = await reader.read()
-        writer.close()
-        return answer.partition(b"\r\n\r\n")[2].decode()
+        return await admin.ask(self.folder, path)
 
     async def stat(self, name: str) -> int:
         """The sum of a counter or gauge over all of its owners."""
         found = await self.admin("/stats")
         lines = (line.partition(": ") for line in found.splitlines())
         return sum(int(value) for key, _, value in lines if key.endswith(name) and value.isdigit())
+
+    async def until_stat(self, name: str, value: int) -> None:
+        """Wait until the sum is so."""
+        async with asyncio.timeout(LIMIT):
+            while await self.stat(name) != value:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.02)
 
     def _write(self, name: str, type_url: str, resources: dict[str, Any]) -> None:
         typed = [{"@type": type_url, **one} for one in resources.values()]
@@ -223,9 +220,9 @@ class Mesh:
         for name, type_url in (("clusters", schema.CLUSTER), ("listeners", schema.LISTENER)):
             self._write(name, type_url, {})
         dynamic = {"cds_config": self._source("clusters"), "lds_config": self._source("listeners")}
-        admin = {"address": {"pipe": {"path": str(self.folder / "admin.sock")}}}
         node = {"id": "test", "cluster": "test"}
-        file.write_text(json.dumps({"node": node, "dynamic_resources": dynamic, "admin": admin}))
+        own = admin.bootstrap(self.folder)
+        file.write_text(json.dumps({"node": node, "dynamic_resources": dynamic, "admin": own}))
         return file
 
 
@@ -259,30 +256,37 @@ async def send(
     made = box.socket(address)
     named = {name.replace("_", "-"): value for name, value in {"host": "any", **headers}.items()}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
         try:
             writer.write(("\r\n".join([*lines, "connection: close"]) + "\r\n\r\n").encode())
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            head, body = await whole_answer(reader)
         finally:
             writer.close()
-    first, _, rest = head.partition(b"\r\n")
+    first, _, rest = head.partition("\r\n")
     fields = http.client.HTTPMessage()
-    for line in rest.decode().split("\r\n"):
+    for line in rest.split("\r\n"):
         name, _, value = line.partition(": ")
         fields[name] = value
-    return Answer(int(first.split()[1]), body.decode(), fields)
+    return Answer(int(first.split()[1]), body, fields)
 
 
 async def count(ask: Callable[[], Awaitable[str]], times: int) -> Counter[str]:
     return Counter([await ask() for _ in range(times)])
 
 
+async def until_true(holds: Callable[[], bool]) -> None:
+    """Wait for what the tests' own servers or callers see."""
+    async with asyncio.timeout(LIMIT):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def greeting(box: Box, address: str, port: int = TCP) -> str:
     """What the server says first, or empty when the connection is closed instead."""
     made = box.socket(address)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
         try:

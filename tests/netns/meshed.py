@@ -20,7 +20,8 @@ from meshlite.model.workload import Port, Workload
 from meshlite.translate.envoy import schema
 from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
 from meshlite.translate.translate import translate
-from tests.netns.world import Box, dial, new_socket, serving
+from tests.netns import admin
+from tests.netns.world import LIMIT, Box, dial, new_socket, serving, whole_answer
 from tests.translate import cases
 from tests.translate.envoy import INTERNAL, parts, with_endpoints
 
@@ -62,12 +63,17 @@ class Proxy:
 
     async def said(self, text: str) -> None:
         """Wait until Envoy has said so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while text not in self.log.read_text():  # noqa: ASYNC110 - a file cannot be waited for
                 await asyncio.sleep(0.02)
 
-    def push(self) -> None:
-        """Translate the current state and swap the files in."""
+    async def push(self) -> None:
+        """Have Envoy do what translate makes of the current state, and nothing else."""
+        tables = self.write()
+        await admin.taken(self.folder, self.version, tables)
+
+    def write(self) -> list[str]:
+        """Translate the current state and swap the files in; the names of the route tables."""
         found = {one.name: one for one in self.workloads}
         views = (attachment(item, found[name]) for item, name in zip(self.items, VIRTUAL, strict=True))
         translation = translate(self.state, NodeView("node-1", tuple(views), modules=self.modules))
@@ -83,6 +89,7 @@ class Proxy:
                 name = part["rds"]["route_config_name"].replace("/", "_")
                 part["rds"]["config_source"] = self.source(name)
         self._write("listeners", schema.LISTENER, shown["listeners"])
+        return list(shown["routes"])
 
     @property
     def state(self) -> Snapshot:
@@ -132,15 +139,14 @@ class Proxy:
         file = self.folder / "bootstrap.json"
         dynamic = {"cds_config": self.source("clusters"), "lds_config": self.source("listeners")}
         node = {"id": "test", "cluster": "test"}
-        file.write_text(
-            json.dumps({"node": node, "bootstrap_extensions": INTERNAL, "dynamic_resources": dynamic})
-        )
+        own = {"node": node, "admin": admin.bootstrap(self.folder)}
+        file.write_text(json.dumps({**own, "bootstrap_extensions": INTERNAL, "dynamic_resources": dynamic}))
         return file
 
 
 async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
     """Ask until the answer begins so."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(LIMIT):
         found = await ask()
         while not found.startswith(answer):
             await asyncio.sleep(0.02)
@@ -181,22 +187,22 @@ async def ask(
 ) -> tuple[int, dict[str, str], str]:
     """Status, headers and body of the answer to a request on a connection of its own."""
     made = box.socket(address) if box else new_socket(address)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
         lines = (f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", "")
         writer.write("\r\n".join(lines).encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        head, body = await whole_answer(reader)
         writer.close()
-    first, *lines = head.decode().split("\r\n")
-    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body.decode()
+    first, *lines = head.split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
 
 
 @asynccontextmanager
 async def envoy(capture: Capture, made: Proxy, boxes: tuple[Box, Box]) -> AsyncIterator[None]:
     """A real Envoy that has what `made` pushes; the app is permissive, the neighbour strict; both serve."""
     app, neighbour = boxes
-    made.push()
+    made.write()
     with made.log.open("wb") as log:
         process = await asyncio.create_subprocess_exec(*made.command(), stderr=log)
     try:

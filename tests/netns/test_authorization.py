@@ -50,7 +50,7 @@ async def status(box: Box | None, path: str = "/", *headers: str, method: str = 
 
 async def test_only_those_named_get_in(proxy: Proxy, app: Box, neighbour: Box) -> None:
     proxy.resources = [policy("app", "ALLOW", source(principals=["cluster.local/ns/test/sa/app"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(neighbour), "403")
     for address in (VIRTUAL["neighbour"], neighbour.v4):
         assert await status(app, to=address) == "200"
@@ -63,7 +63,7 @@ async def test_only_those_named_get_in(proxy: Proxy, app: Box, neighbour: Box) -
 
 async def test_a_denial_names_its_policy(proxy: Proxy, app: Box) -> None:
     proxy.resources = [policy("no-writes", "DENY", operation(methods=["POST", "DEL*"], ports=["8000"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, method="POST"), "403")
     assert await status(app, method="DELETE") == "403"
     assert await status(app) == "200"
@@ -74,7 +74,7 @@ async def test_a_denial_names_its_policy(proxy: Proxy, app: Box) -> None:
 async def test_nothing_is_allowed_by_a_policy_without_rules(proxy: Proxy, app: Box, neighbour: Box) -> None:
     spec: dict[str, Any] = {}
     proxy.resources = [policy("nothing", "ALLOW").model_copy(update={"spec": spec})]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app), "403")
     assert await dial(app, VIRTUAL["neighbour"], 8080) == ""
     assert await dial(neighbour, VIRTUAL["app"], 8080) == ""
@@ -82,7 +82,7 @@ async def test_nothing_is_allowed_by_a_policy_without_rules(proxy: Proxy, app: B
     code, _, _ = await ask(None, app.v4, 8000, "app")
     assert code == 403
     proxy.resources = []
-    proxy.push()
+    await proxy.push()
     await until(lambda: dial(app, VIRTUAL["neighbour"], 8080), "neighbour ")
     assert await status(app) == "200"
 
@@ -123,7 +123,7 @@ async def test_what_a_rule_lets_in(
     if apart:
         trial = policy("trial", "DENY", operation(paths=["/nobody"]))
         proxy.resources.append(trial.model_copy(update={"annotations": {"istio.io/dry-run": "true"}}))
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/is-in-effect"), "200")
     await until(lambda: _either(app, allowed, denied), "as wanted")
 
@@ -137,7 +137,7 @@ async def _either(app: Box, allowed: list[str], denied: list[str]) -> str:
 async def test_headers_are_conditions(proxy: Proxy, app: Box) -> None:
     condition = {"key": "request.headers[X-Token]", "values": ["secret-*"], "notValues": ["secret-old"]}
     proxy.resources = [policy("token", "ALLOW", {"when": [condition]})]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app), "403")
     assert await status(app, "/", "x-token: secret-1") == "200"
     assert await status(app, "/", "x-token: secret-old") == "403"
@@ -147,13 +147,13 @@ async def test_headers_are_conditions(proxy: Proxy, app: Box) -> None:
 async def test_connections_are_judged_by_what_they_have(proxy: Proxy, app: Box, neighbour: Box) -> None:
     """What only HTTP has never lets a connection in, and does not keep a DENY from holding."""
     proxy.resources = [policy("gets", "ALLOW", operation(methods=["GET"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: dial(app, VIRTUAL["neighbour"], 8080), "")
     await until(lambda: _silent(app), "silent")
     assert await status(app) == "200"
     deny = {**source(principals=["*/sa/app"]), **operation(methods=["POST"])}
     proxy.resources = [policy("posts", "DENY", deny)]
-    proxy.push()
+    await proxy.push()
     await until(lambda: dial(neighbour, VIRTUAL["neighbour"], 8080), "neighbour ")
     assert await dial(app, VIRTUAL["neighbour"], 8080) == ""
     assert await status(app) == "200"
@@ -166,7 +166,7 @@ async def _silent(box: Box) -> str:
 
 async def test_strangers_have_no_identity(proxy: Proxy, app: Box, neighbour: Box) -> None:
     proxy.resources = [policy("mesh", "ALLOW", source(principals=["*"]), app="app")]
-    proxy.push()
+    await proxy.push()
 
     async def stranger() -> str:
         return str((await ask(None, app.v4, 8000, "app"))[0])
@@ -176,7 +176,7 @@ async def test_strangers_have_no_identity(proxy: Proxy, app: Box, neighbour: Box
     assert (await ask(neighbour, VIRTUAL["app"], 8000, "app"))[0] == 200
     assert (await dial(neighbour, VIRTUAL["app"], 8080)).startswith("app ")
     proxy.resources = [policy("host", "ALLOW", source(ipBlocks=["10.77.0.1"]), app="app")]
-    proxy.push()
+    await proxy.push()
     await until(stranger, "200")
     await until(lambda: dial(None, app.v4, 8080), "app ")
     assert (await ask(neighbour, VIRTUAL["app"], 8000, "app"))[0] == 403
@@ -191,7 +191,7 @@ async def test_connections_by_address(proxy: Proxy, app: Box, neighbour: Box, ap
     if apart:
         trial = policy("trial", "DENY", operation(paths=["/nobody"]))
         proxy.resources.append(trial.model_copy(update={"annotations": {"istio.io/dry-run": "true"}}))
-    proxy.push()
+    await proxy.push()
     await until(lambda: _silent(app), "silent")
     await until(lambda: dial(neighbour, VIRTUAL["neighbour"], 8080), "neighbour ")
     await until(lambda: _status_from(app, "10.77.0.22"), "200")
@@ -220,7 +220,7 @@ async def test_an_inbound_chain_sends_no_byte_to_who_is_denied(
         policy("app", "DENY", source(principals=["*/sa/app"])),
         trial.model_copy(update={"annotations": {"istio.io/dry-run": "true"}}),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: _silent(app), "silent")
     await until(lambda: dial(neighbour, VIRTUAL["neighbour"], 8080), "neighbour ")
     assert await _silent(app) == "silent"
@@ -239,7 +239,7 @@ async def test_replicas_are_guarded_each_by_its_own(proxy: Proxy, app: Box, neig
     only = policy("v2", "ALLOW", operation(paths=["/open"]))
     selector = {"matchLabels": {"version": "v2"}}
     proxy.resources = [only.model_copy(update={"spec": {**only.spec, "selector": selector}})]
-    proxy.push()
+    await proxy.push()
 
     async def answers(path: str) -> str:
         found = {await _body(app, path) for _ in range(12)}
@@ -286,7 +286,7 @@ async def test_the_request_is_judged_as_the_destination_sees_it(proxy: Proxy, ap
         policy("out", "ALLOW", operation(paths=["/out*"], hosts=["inner"])),
         policy("none", "DENY", operation(paths=["/away"]), app="app"),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/away"), "403")
     await until(lambda: status(app, "/in"), "200")
     assert {await status(app, "/x") for _ in range(20)} == {"200", "403"}
@@ -311,7 +311,7 @@ async def test_each_try_is_judged(proxy: Proxy, app: Box) -> None:
         virtual_service({"route": weights, "retries": retries}),
         policy("none", "DENY", operation(paths=["*"])),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app), "403")
     assert "403" in {await status(app) for _ in range(10)}
 
@@ -324,7 +324,7 @@ async def test_confused_paths_are_seen_through(proxy: Proxy, app: Box, path: str
     """With slashes merged and decoded, by the strictest of the mesh's settings."""
     proxy.settings = proxy.settings.model_copy(update={"path_normalization": "DECODE_AND_MERGE_SLASHES"})
     proxy.resources = [policy("admin", "DENY", operation(paths=["/admin"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/admin"), "403")
     await until(lambda: status(app, path), "403")
     await until(lambda: status(app, path.replace("/admin", "%2fadmin")), "403")
@@ -333,7 +333,7 @@ async def test_confused_paths_are_seen_through(proxy: Proxy, app: Box, path: str
 async def test_what_is_encoded_stays_so_by_default(proxy: Proxy, app: Box) -> None:
     """As in Istio: dots are resolved; slashes that are doubled or encoded mean another path."""
     proxy.resources = [policy("admin", "DENY", operation(paths=["/admin"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/x/../admin"), "403")
     assert await status(app, "/%61dmin") == "403"
     assert await status(app, "//admin") == "200"
@@ -375,7 +375,7 @@ async def test_nobody_says_for_himself_who_he_is(proxy: Proxy, app: Box, neighbo
     """Headers that carry identities elsewhere are worth nothing; the one of certificates is dropped."""
     with_port(proxy, 1, 8001)
     proxy.resources = [policy("app", "ALLOW", source(principals=["*/sa/app"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(neighbour), "403")
     forged = (
         "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/test/sa/app",
@@ -405,7 +405,7 @@ async def test_copies_of_requests_are_judged_too(
     by_name = {**source(principals=["*"]), **operation(paths=["/named"])}
     rules = (operation(paths=paths), by_name, operation(paths=["/in-effect"]))
     proxy.resources = [virtual_service(copies), policy("some", "ALLOW", *rules)]
-    proxy.push()
+    await proxy.push()
     async with recording(neighbour, 8001) as heads:
         await until(lambda: _code(app, neighbour.v4, "/none"), "403")
         await until(lambda: _code(app, neighbour.v4, "/in-effect"), "200")

@@ -64,7 +64,7 @@ async def test_headers_are_added_on_both_sides(proxy: Proxy, app: Box, neighbour
         envoy_filter("neighbour", http_filter("SIDECAR_INBOUND", "called", lua("x-called"), port=8000)),
         envoy_filter("app", http_filter("SIDECAR_OUTBOUND", "calling", lua("x-calling"))),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: header(app, VIRTUAL["neighbour"], "x-called"), "yes")
     await until(lambda: header(app, VIRTUAL["neighbour"], "x-calling"), "yes")
     for address in (VIRTUAL["neighbour"], neighbour.v4):
@@ -84,7 +84,7 @@ async def header(box: Box | None, address: str, name: str, host: str = "neighbou
 
 async def test_strangers_meet_the_called_sides_patches(proxy: Proxy, app: Box, neighbour: Box) -> None:
     proxy.resources = [envoy_filter("app", http_filter("SIDECAR_INBOUND", "called", lua("x-called")))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: header(None, app.v4, "x-called", "app"), "yes")
     assert await header(neighbour, VIRTUAL["app"], "x-called", "app") == "yes"
     assert (await dial(None, app.v4, 8080)).startswith("app ")
@@ -101,11 +101,11 @@ async def test_a_local_rate_limit_as_istio_documents_it(proxy: Proxy, app: Box) 
         "patch": {"operation": "MERGE", "value": {"typed_per_filter_config": {name: limit(3)}}},
     }
     proxy.resources = [envoy_filter("neighbour", http_filter("SIDECAR_INBOUND", name, idle), route)]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "429 ")
     assert (await dial(app, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")
     proxy.resources = []
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "200 ")
 
 
@@ -119,7 +119,7 @@ async def test_a_limit_on_a_callers_route_holds_whatever_host_it_names(proxy: Pr
         "patch": {"operation": "MERGE", "value": {"typed_per_filter_config": {name: limit(1)}}},
     }
     proxy.resources = [envoy_filter("app", http_filter("SIDECAR_OUTBOUND", name, idle), route)]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "429 ")
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "elsewhere.example.com"), "429 ")
     assert (await get(app, VIRTUAL["app"], 8000, "app")).startswith("200 ")
@@ -133,7 +133,7 @@ async def test_the_called_side_knows_who_calls(proxy: Proxy, app: Box, neighbour
     proxy.resources = [
         envoy_filter("neighbour", http_filter("SIDECAR_INBOUND", "envoy.filters.http.rbac", rbac))
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(neighbour, VIRTUAL["neighbour"], 8000, "neighbour"), "403 ")
     for _ in range(3):
         assert (await get(app, VIRTUAL["neighbour"], 8000, "neighbour")).startswith("200 ")

@@ -82,7 +82,7 @@ async def test_explained_and_done_are_the_same(proxy: Proxy, app: Box) -> None:
         resource("VirtualService", {"hosts": ["neighbour"], "http": RULES}),
         resource("DestinationRule", {"host": "neighbour", "subsets": [subset]}),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "404 ")
     async with web(None, OUTSIDE, 8000, "outside"):
         done, said = {}, {}

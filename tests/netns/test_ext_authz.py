@@ -19,7 +19,7 @@ from meshlite.model.workload import Port
 from meshlite.translate.envoy import schema
 from tests.netns.meshed import VIRTUAL, Proxy, ask, captured, envoy, until
 from tests.netns.test_authorization import operation, policy
-from tests.netns.world import Box, dial, inside
+from tests.netns.world import LIMIT, Box, dial, inside
 
 SERVICE = "app.test.svc.cluster.local"
 HTTP, GRPC = 9000, 9001
@@ -151,7 +151,7 @@ async def test_an_http_provider_decides(proxy: Proxy, app: Box) -> None:
         headersToDownstreamOnAllow=["x-said"],
     )
     proxy.resources = [custom(operation(paths=["/paid*"]))]
-    proxy.push()
+    await proxy.push()
     async with http_provider(app, asked):
         await until(lambda: status(app, "/paid"), "402")
         assert await status(app, "/paid/x", f"{ALLOWED}: allow", "x-prefix-a: 1", "x-other: 2") == "200"
@@ -179,7 +179,7 @@ async def test_a_grpc_provider_decides_about_requests_and_connections(proxy: Pro
         includeRequestBodyInCheck={"maxRequestBytes": 100, "allowPartialMessage": True}
     )
     proxy.resources = [custom({})]
-    proxy.push()
+    await proxy.push()
     async with grpc_provider(app, asked):
         await until(lambda: status(app), "403")
         assert await status(app, "/x", f"{ALLOWED}: allow") == "200"
@@ -194,7 +194,7 @@ async def test_a_grpc_provider_decides_about_requests_and_connections(proxy: Pro
 async def _echo(box: Box) -> str:
     """What a client hears that speaks first."""
     made = box.socket("0.0.0.0")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (VIRTUAL["neighbour"], 8080))
         reader, writer = await asyncio.open_connection(sock=made)
         writer.write(b"hello\n")
@@ -217,7 +217,7 @@ async def test_a_provider_that_is_away(
 ) -> None:
     proxy.settings = kind(timeout="0.5s", **fields)
     proxy.resources = [custom(operation(paths=["/paid"])), policy("mark", "DENY", operation(paths=["/mark"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/mark"), "403")
     await until(lambda: status(app, "/paid"), answer)
     assert await status(app, "/free") == "200"
@@ -227,7 +227,7 @@ async def test_a_provider_that_is_slow(proxy: Proxy, app: Box) -> None:
     asked = Asked(pause=3)
     proxy.settings = http(timeout="0.2s", includeRequestHeadersInCheck=[ALLOWED])
     proxy.resources = [custom({})]
-    proxy.push()
+    await proxy.push()
     async with http_provider(app, asked):
         await until(lambda: status(app, "/", f"{ALLOWED}: allow"), "403")
         asked.pause = 0
@@ -246,7 +246,7 @@ async def test_what_cannot_be_asked_is_denied(proxy: Proxy, app: Box, extra: dic
         ]
     else:
         proxy.resources = [custom(operation(paths=["/paid"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/paid"), "403")
     assert await status(app, "/free") == "200"
     if extra:

@@ -58,11 +58,11 @@ async def test_lua_by_phase_and_priority_on_the_side_that_is_meant(
         lua("neighbour", "2", phase="AUTHN", **server),
         lua("neighbour", "x", match=[{"mode": "SERVER", "ports": [{"number": 8080}]}]),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: order(app, "neighbour"), "4321")
     assert await order(neighbour, "app") == ""
     proxy.resources = [lua("app", "c", match=[{"mode": "CLIENT", "ports": [{"number": 8000}]}])]
-    proxy.push()
+    await proxy.push()
     await until(lambda: order(app, "neighbour"), "c")
     assert await order(neighbour, "app") == ""
 
@@ -74,13 +74,13 @@ async def test_a_module_is_awaited_checked_and_run(proxy: Proxy, app: Box, setti
     spec = {"url": f"file://{source}", "pluginConfig": {"a": 1}, "match": [{"mode": "SERVER"}]}
     plugin = resource("WasmPlugin", "w", "neighbour", spec)
     proxy.resources = [plugin]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "403 ")
     [module] = proxy.wanted
     kept = Modules(settings.paths.modules).keep(module, MODULE)
     assert kept.name == f"{hashlib.sha256(MODULE).hexdigest()}.wasm"
     proxy.modules = {module: ModuleState(path=str(kept))}
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "200 ")
     assert (await dial(app, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")
 
@@ -91,7 +91,7 @@ async def test_what_may_fail_open_does(proxy: Proxy, app: Box) -> None:
         resource("WasmPlugin", "w", "neighbour", spec),
         lua("neighbour", "l", match=[{"mode": "SERVER"}]),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: order(app, "neighbour"), "l")
     assert [module.url for module in proxy.wanted] == ["https://modules.invalid/a.wasm"]
     assert (await get(app, VIRTUAL["neighbour"], 8000, "neighbour")).startswith("200 ")

@@ -15,7 +15,7 @@ from meshlite.agent.capture import Capture
 from meshlite.config import Settings
 from meshlite.model.mesh import Resource
 from tests.netns.meshed import OUTSIDE, VIRTUAL, Proxy, captured, envoy, get, until, web
-from tests.netns.world import PATIENCE, Box, dial, run, serving
+from tests.netns.world import LIMIT, PATIENCE, Box, dial, run, serving
 
 HTTP = "number: 80, name: http, protocol: HTTP"
 FAR = ("10.77.0.101", "10.77.0.102")
@@ -53,7 +53,7 @@ def virtual(proxy: Proxy, host: str) -> str:
 
 async def found(proxy: Proxy, box: Box, host: str, answer: str, address: str = "") -> None:
     """Push what is declared, and wait until it is found by name."""
-    proxy.push()
+    await proxy.push()
     await until(lambda: asked(box, address or virtual(proxy, host), host), answer)
 
 
@@ -87,7 +87,7 @@ async def ask_tls(box: Box, address: str, port: int, name: str) -> str:
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     made = box.socket(address)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         reader, writer = await asyncio.open_connection(sock=made)
         writer.write(outgoing.read())
@@ -142,7 +142,7 @@ async def test_tcp_by_virtual_address_by_own_address_and_by_subnet(proxy: Proxy,
         entry("old.example.com", ranges + spec.replace(FAR[0], FAR[1]), port=mongo),
     ]
     async with serving(None, FAR[0], 7000, "new"), serving(None, FAR[1], 7000, "old"):
-        proxy.push()
+        await proxy.push()
         await until(lambda: dial(app, virtual(proxy, "db.example.com"), 27017), "new ")
         for address in ("192.0.2.50", "198.51.100.200", "fd00:1::5"):
             assert (await dial(app, address, 27017)).startswith("old "), address
@@ -195,7 +195,7 @@ async def test_plain_tcp_without_an_address_is_all_that_is_left_on_the_port(prox
         entry("any.example.net", "resolution: NONE", port="number: 7000, name: tcp, protocol: TCP"),
     ]
     async with serving(None, OUTSIDE, 7000, "outside"), serving(None, OUTSIDE, 7001, "outside"):
-        proxy.push()
+        await proxy.push()
         await until(lambda: dial(app, OUTSIDE, 7000), "outside ")
         assert await dial(app, OUTSIDE, 7001) == ""
 

@@ -25,7 +25,7 @@ from meshlite.translate.translate import translate
 from tests import certificates
 from tests.agent import envoys
 from tests.agent.envoys import Node, one_loop
-from tests.netns.world import Box, new_socket
+from tests.netns.world import LIMIT, Box, new_socket
 from tests.translate import cases
 
 pytestmark = one_loop
@@ -209,7 +209,7 @@ class Client:
     async def get(self, host: str, path: str = "/") -> str:
         """`<status> <location or body>`; in a word what happened instead."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 reader, writer = await self.open()
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
                 answer = await reader.read()
@@ -227,7 +227,7 @@ class Client:
 
     async def greeting(self) -> str:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 reader, writer = await self.open()
                 line = (await reader.readline()).decode().strip()
                 writer.close()
@@ -237,7 +237,7 @@ class Client:
 
     async def serial_number(self) -> int:
         """The serial number of the certificate that is served for the name."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             _, writer = await self.open()
             found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             writer.close()
@@ -248,7 +248,7 @@ async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
     """Ask until the answer begins so."""
     found = ""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             while not (found := await ask()).startswith(answer):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
     except TimeoutError:
@@ -499,7 +499,7 @@ async def test_websockets_and_http2_in_plain_text(edge: Edge) -> None:
     await until(lambda: Client(80).get("www.example.com"), "200 web")
     reader, writer = await Client(80).open()
     head = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         writer.write(head.encode())
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
         writer.write(b"ping\n")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from meshlite.agent.capture import Attached, Capture, Mode
-from tests.netns.world import MARK, Box, answering_udp, ask_udp, call, dial, run, serving
+from tests.netns.world import MARK, SILENCE, Box, answering_udp, ask_udp, call, dial, run, serving
 
 pytestmark = pytest.mark.usefixtures("proxy", "servers")
 
@@ -97,21 +97,21 @@ async def test_a_neighbour_gets_nowhere_by_the_links_address(
     capture: Capture, item: Attached, neighbour: Box
 ) -> None:
     """Without the host's rules it would: the host forwards."""
-    assert await dial(neighbour, item.link, 8080) == "silence"
+    assert await dial(neighbour, item.link, 8080, patience=SILENCE) == "silence"
     run("nft delete table inet meshlite")
     assert (await dial(neighbour, item.link, 8080)).startswith("app ")
     await capture.check()
-    assert await dial(neighbour, item.link, 8080) == "silence"
+    assert await dial(neighbour, item.link, 8080, patience=SILENCE) == "silence"
 
 
 async def test_a_workload_gets_nowhere_over_its_link(capture: Capture, item: Attached, app: Box) -> None:
     """Not to the host, nor through it to others, although its own end is under its control."""
     async with serving(None, "0.0.0.0", 7000, "host"), answering_udp(None, "0.0.0.0", 7001):
-        assert await dial(app, "169.254.0.1", 7000) == "silence"
-        assert await ask_udp(app, "169.254.0.1", 7001) == "silence"
+        assert await dial(app, "169.254.0.1", 7000, patience=SILENCE) == "silence"
+        assert await ask_udp(app, "169.254.0.1", 7001, patience=SILENCE) == "silence"
         app.run("ip route add 10.99.0.0/24 via 169.254.0.1 dev mesh0 onlink")
         run("ip addr add 10.99.0.1/24 dev br0")
-        assert await dial(app, "10.99.0.1", 7000) == "silence"
+        assert await dial(app, "10.99.0.1", 7000, patience=SILENCE) == "silence"
         assert (await dial(app, "10.77.0.1", 7000)).startswith("host "), "the usual way is open"
 
 

@@ -73,7 +73,7 @@ async def test_the_service_is_asked_and_obeyed(proxy: Proxy, app: Box, neighbour
     """By path, for the caller that the filter selects; others are not asked about."""
     async with rate_limits(neighbour, PORT.number, "/limited") as limits:
         proxy.resources = [limited(deny=True)]
-        proxy.push()
+        await proxy.push()
         await until(lambda: status(app, "/limited"), "429")
         assert limits.asked[-1] == ASKED
         assert await status(app, "/free") == "200"
@@ -88,11 +88,11 @@ async def test_without_the_service_calls_pass_unless_denial_is_wanted(
 ) -> None:
     async with rate_limits(neighbour, PORT.number, "/limited"):
         proxy.resources = [limited(deny=False)]
-        proxy.push()
+        await proxy.push()
         await until(lambda: status(app, "/limited"), "429")
     await until(lambda: status(app, "/limited"), "200")
     proxy.resources = [limited(deny=True)]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "/limited"), "500")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,21 @@ import pytest
 from meshlite.agent.capture import Capture, Mode
 from meshlite.config import Settings
 from tests.certificates import authority
-from tests.netns.mesh import AUTO, HTTP, TCP, TLS, Mesh, Server, count, greeting, proxied, running, send
-from tests.netns.world import Box
+from tests.netns.mesh import (
+    AUTO,
+    HTTP,
+    TCP,
+    TLS,
+    Mesh,
+    Server,
+    count,
+    greeting,
+    proxied,
+    running,
+    send,
+    until_true,
+)
+from tests.netns.world import LIMIT, Box
 
 RULE = """
 kind: DestinationRule
@@ -55,12 +68,6 @@ def tls_server(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def until_true(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
 def virtual_service(rules: str, host: str = "web") -> str:
     return f"kind: VirtualService\nspec:\n  hosts: [{host}]\n  http: {rules}\n---\n"
 
@@ -95,7 +102,7 @@ async def test_traffic_is_shifted_by_weight(mesh: Mesh, app: Box) -> None:
 
     found = await count(ask, 200)
     assert found.keys() == {"web-1", "web-2"}
-    assert 15 < found["web-2"] < 75
+    assert 10 < found["web-2"] < 80
 
 
 async def test_connections_are_shifted_by_weight_and_the_server_still_speaks_first(
@@ -117,7 +124,7 @@ spec:
     web = mesh.address("web")
     found = await count(lambda: greeting(app, web), 150)
     assert found.keys() == {"web-1", "web-2"}
-    assert 20 < found["web-2"] < 75
+    assert 14 < found["web-2"] < 80
     assert {await greeting(neighbour, web) for _ in range(5)} == {"other"}
     assert (await send(app, web)).status == 200, "the HTTP port has no TCP routes"
 
@@ -154,7 +161,7 @@ async def handshake(box: Box, address: str, name: str, port: int = TLS) -> str:
     made = box.socket(address)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         try:
             reader, writer = await asyncio.open_connection(sock=made, ssl=context, server_hostname=name)
@@ -245,7 +252,7 @@ async def test_faults_and_timeouts(mesh: Mesh, app: Box) -> None:
     answer = await send(app, web, path="/grpc", method="POST", content_type="application/grpc")
     assert (answer.status, answer.headers["grpc-status"]) == (200, "14")
     for server in mesh.servers:
-        server.seconds = 1
+        server.free.clear()
     assert (await send(app, web)).status == 504
 
 
@@ -258,7 +265,7 @@ async def test_retries_are_as_many_as_asked_for(mesh: Mesh, app: Box) -> None:
     retries: {attempts: 2, retryOn: "418"}
     route: [{destination: {host: other}}]
   - match: [{uri: {prefix: /slow}}]
-    timeout: 5s
+    timeout: 20s
     retries: {attempts: 1, retryOn: 5xx, perTryTimeout: 100ms, backoff: 10ms}
     route: [{destination: {host: other}}]
   - match: [{uri: {prefix: /five}}]
@@ -279,9 +286,10 @@ async def test_retries_are_as_many_as_asked_for(mesh: Mesh, app: Box) -> None:
     assert tries["/default"] == [0, 0, 1], "an answer of the app is not repeated unless asked for"
     assert sum(tries["/five"]) == 5
     assert min(tries["/five"][:2]) >= 1, "another replica is tried before the same one again"
-    other.requests, other.status, other.seconds = [], 200, 1
+    other.requests, other.status = [], 200
+    other.free.clear()
     assert (await send(app, web, path="/slow")).status == 504
-    assert len(other.requests) == 2
+    await until_true(lambda: len(other.requests) == 2)
 
 
 async def test_copies_go_to_every_mirror_by_its_share(mesh: Mesh, app: Box) -> None:

@@ -34,7 +34,7 @@ async def test_registry_only_refuses_what_no_service_is(proxy: Proxy, app: Box, 
     async with web(None, OUTSIDE, 8000, "outside"), serving(None, OUTSIDE, 7000, "outside"):
         assert await get(app, OUTSIDE, 8000, "outside.example.com") == f"200 outside {app.v4}"
         proxy.resources = [sidecar({"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}, "app")]
-        proxy.push()
+        await proxy.push()
         await until(lambda: get(app, OUTSIDE, 8000, "outside.example.com"), "502 ")
         assert await dial(app, OUTSIDE, 7000) == ""
         assert (await get(app, VIRTUAL["neighbour"], 8000, "neighbour")).startswith("200 neighbour ")
@@ -47,13 +47,13 @@ async def test_what_is_not_imported_is_not_there(proxy: Proxy, app: Box, neighbo
     proxy.resources = [
         sidecar({"egress": [{"hosts": ["elsewhere/*", "./app.test.svc.cluster.local"]}]}, "app")
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "503 ")
     assert await dial(app, VIRTUAL["neighbour"], 8080) == ""
     assert (await get(neighbour, VIRTUAL["app"], 8000, "app")).startswith("200 app ")
     only_http = {"port": {"number": 8000, "protocol": "HTTP", "name": "http"}, "hosts": ["./*"]}
     proxy.resources = [sidecar({"egress": [only_http]}, "app")]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "200 neighbour ")
     assert await dial(app, VIRTUAL["neighbour"], 8080) == ""
 
@@ -62,5 +62,5 @@ async def test_a_proxy_takes_what_is_unknown(proxy: Proxy, app: Box) -> None:
     to = {"host": "neighbour.test.svc.cluster.local", "port": {"number": 8000}}
     policy = {"mode": "ALLOW_ANY", "egressProxy": to}
     proxy.resources = [sidecar({"outboundTrafficPolicy": policy}, "app")]
-    proxy.push()
+    await proxy.push()
     await until(lambda: get(app, OUTSIDE, 8000, "outside.example.com"), "200 neighbour ")

@@ -73,7 +73,7 @@ async def status(box: Box | None, jwt: str | None = None, path: str = "/", *head
 
 async def test_good_tokens_pass_and_bad_ones_do_not(proxy: Proxy, app: Box) -> None:
     proxy.resources = [authentication(issuer(audiences=["shop"]))]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "nonsense"), "401")
     now = int(time.time())
     assert await status(app) == "200"
@@ -127,7 +127,7 @@ async def test_claims_in_policy(
         authentication(issuer(spaceDelimitedClaims=["own"])),
         policy("rule", "ALLOW", rule, in_effect),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "nonsense"), "401")
     jwt = token(**claims) if claims is not None else None
     await until(lambda: status(app, jwt, "/is-in-effect"), "200")
@@ -144,7 +144,7 @@ async def test_where_tokens_are_carried(proxy: Proxy, app: Box) -> None:
         authentication(issuer(**places)),
         policy("somebody", "ALLOW", source(requestPrincipals=["*"])),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, None, "/", "x-bare: nonsense"), "401")
     jwt = token()
     assert await status(app, None, "/", f"x-jwt: Token {jwt}") == "200"
@@ -159,7 +159,7 @@ async def test_several_issuers(proxy: Proxy, app: Box) -> None:
         authentication(issuer()),
         authentication({"issuer": "second", "jwks": key_set(OTHER)}, name="second"),
     ]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, "nonsense"), "401")
     assert await status(app, token()) == "200"
     assert await status(app, token(iss="second", key=OTHER)) == "200"
@@ -170,11 +170,11 @@ async def test_several_issuers(proxy: Proxy, app: Box) -> None:
 async def test_keys_that_were_not_fetched_yet(proxy: Proxy, app: Box) -> None:
     """No token is good, and who has none is not kept out; once they are there, tokens are good."""
     proxy.resources = [authentication({"issuer": "me@example.com", "jwksUri": URI})]
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, token()), "401")
     assert await status(app) == "200"
     proxy.key_sets = (KeySet(uri=URI, keys=key_set()),)
-    proxy.push()
+    await proxy.push()
     await until(lambda: status(app, token()), "200")
 
 
@@ -183,7 +183,7 @@ async def test_strangers_show_tokens_too(proxy: Proxy, app: Box) -> None:
         authentication(issuer(), app="app"),
         policy("ann", "ALLOW", source(requestPrincipals=["*/ann"]), app="app"),
     ]
-    proxy.push()
+    await proxy.push()
 
     async def stranger(jwt: str) -> str:
         bearer = f"authorization: Bearer {jwt}"

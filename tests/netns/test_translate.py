@@ -80,7 +80,7 @@ async def test_connections_live_through_every_kind_of_change(proxy: Proxy, app: 
         port = Port(number=9000 + number, protocol="http", origin="label")
         proxy.workloads[1] = proxy.workloads[1].model_copy(update={"ports": (*PORTS, port)})
         proxy.resources = [rule] if number % 2 else []
-        proxy.push()
+        await proxy.push()
         wanted = "204" if number % 2 else "200"
         await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), wanted)
         assert await held.echo(str(number)) == str(number)
@@ -95,7 +95,7 @@ async def test_no_request_fails_while_one_of_two_replicas_refuses(
     for place in (0, 1):
         changes = {"service": "neighbour", "ports": (*PORTS, port)}
         proxy.workloads[place] = proxy.workloads[place].model_copy(update=changes)
-    proxy.push()
+    await proxy.push()
     answers: Counter[str] = Counter()
 
     async def ask() -> str:

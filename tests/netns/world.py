@@ -19,7 +19,12 @@ from meshlite.sources import process
 
 CLONE_NEWNET = 0x40000000
 MARK = 0x6D6C
-PATIENCE = 0.6
+LIMIT = 60
+"""Seconds for what must come, however slow and busy the machine is."""
+PATIENCE = 10
+"""Seconds for one attempt that another may follow."""
+SILENCE = 0.6
+"""Seconds without an answer where none is wanted."""
 SO_ORIGINAL_DST = 80
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -192,19 +197,19 @@ class Call:
 
     async def echo(self, text: str) -> str:
         self.writer.write(f"{text}\n".encode())
-        return (await asyncio.wait_for(self.reader.readline(), 5)).decode().strip()
+        return (await asyncio.wait_for(self.reader.readline(), LIMIT)).decode().strip()
 
     def close(self) -> None:
         self.writer.close()
 
 
-async def call(where: Box | None, address: str, port: int, mark: int = 0) -> Call:
-    """Connect and read the greeting. Raises OSError (TimeoutError after 0.6 s)."""
+async def call(where: Box | None, address: str, port: int, mark: int = 0, patience: float = PATIENCE) -> Call:
+    """Connect and read the greeting. Raises OSError (TimeoutError when nothing comes for so many seconds)."""
     made = where.socket(address) if where else new_socket(address)
     if mark:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             await asyncio.get_running_loop().sock_connect(made, (address, port))
             reader, writer = await asyncio.open_connection(sock=made)
             greeting = (await reader.readline()).decode().strip()
@@ -214,10 +219,10 @@ async def call(where: Box | None, address: str, port: int, mark: int = 0) -> Cal
     return Call(greeting, reader, writer)
 
 
-async def dial(where: Box | None, address: str, port: int, mark: int = 0) -> str:
+async def dial(where: Box | None, address: str, port: int, mark: int = 0, patience: float = PATIENCE) -> str:
     """The greeting, or in a word what happened instead: refused, silence, forbidden, unreachable."""
     try:
-        made = await call(where, address, port, mark)
+        made = await call(where, address, port, mark, patience)
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:
@@ -228,6 +233,21 @@ async def dial(where: Box | None, address: str, port: int, mark: int = 0) -> str
         )
     made.close()
     return made.greeting
+
+
+async def whole_answer(reader: asyncio.StreamReader) -> tuple[str, str]:
+    """Head and body of an HTTP answer on a connection for this one request.
+
+    Where the length is told the end is not waited for: Envoy closes a second after an answer of its own.
+    """
+    head = (await reader.readuntil(b"\r\n\r\n"))[:-4].decode()
+    lengths = [line for line in head.lower().split("\r\n") if line.startswith("content-length: ")]
+    if not lengths:
+        return head, (await reader.read()).decode()
+    try:
+        return head, (await reader.readexactly(int(lengths[0].split()[1]))).decode()
+    except asyncio.IncompleteReadError as broken:
+        return head, broken.partial.decode()
 
 
 async def ping(where: Box, address: str) -> bool:
@@ -256,12 +276,12 @@ async def ping(where: Box, address: str) -> bool:
         made.close()
 
 
-async def ask_udp(where: Box | None, address: str, port: int) -> str:
+async def ask_udp(where: Box | None, address: str, port: int, patience: float = PATIENCE) -> str:
     """One datagram there and back."""
     made = where.socket(address, socket.SOCK_DGRAM) if where else new_socket(address, socket.SOCK_DGRAM)
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             await loop.sock_connect(made, (address, port))
             await loop.sock_sendall(made, b"hello")
             return (await loop.sock_recv(made, 100)).decode()

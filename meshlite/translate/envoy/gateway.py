@@ -11,7 +11,7 @@ from typing import Any
 
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.guards import connection_filters, request_filters
-from meshlite.translate.envoy.listener import EARLY_BYTES, NORMALIZED, addresses, principal, source_address
+from meshlite.translate.envoy.listener import EARLY_BYTES, NORMALIZED, addresses, shared
 from meshlite.translate.envoy.rbac import checks
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.telemetry import (
@@ -57,7 +57,7 @@ def _listener_filters(one: GatewayListener) -> list[dict[str, Any]]:
     """Whose connection it really is, who we are to the mesh, and which name a TLS client asks for."""
     state = typed(
         f"{_LISTENER_FILTERS}.set_filter_state.v3.Config",
-        {"on_accept": [*source_address(), *principal(one.entrance)]},
+        {"on_accept": shared(one.entrance)},
     )
     filters = [{"name": "envoy.filters.listener.set_filter_state", "typed_config": state}]
     if one.proxy_protocol:

@@ -28,6 +28,7 @@ from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.listener import Entrance, HttpChain, TcpChain
 
 _NAMESPACE = "envoy.network.upstream_bind_override.network_namespace"
+_POOL = "meshlite.pool"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DETECTION_TIMEOUT = "0.100s"
@@ -166,32 +167,30 @@ def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
 
 
 def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
-    """Namespace and caller are shared with upstream connections, and hashable: these are pooled by them.
+    """What a connection's own listener knows: what was dialled, from where, and by whom."""
+    path = entrance.source.namespace_path
+    destination = _value(DESTINATION, "envoy.string", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%")
+    return [destination, *shared(entrance, _value(_NAMESPACE, "envoy.string", path))]
 
-    So an inbound chain knows who calls.
+
+def shared(entrance: Entrance, *values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Filter state that upstream connections have too: these values, the caller's address and identity.
+
+    So an inbound chain knows who calls. Only equals may share a connection, which Envoy tells by hashes in an
+    order that differs from connection to connection: so one value alone is hashable, and says all of it.
+    Source: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/data_sharing_between_filters
     """
-    values = [
-        _value(DESTINATION, "envoy.string", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"),
-        _value(_NAMESPACE, "envoy.hashable_string", entrance.source.namespace_path)
-        | {"shared_with_upstream": "ONCE"},
-        *source_address(),
+    address = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
+    told = [
+        *values,
+        _value(SOURCE_ADDRESS, "envoy.network.ip", address),
+        _value(SOURCE_TEXT, "envoy.string", address),
     ]
-    return values + principal(entrance)
-
-
-def source_address() -> list[dict[str, Any]]:
-    """Filter state that says where the connection comes from, for policies."""
-    text = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
-    forms = ((SOURCE_ADDRESS, "envoy.network.ip"), (SOURCE_TEXT, "envoy.hashable_string"))
-    return [_value(key, factory, text) | {"shared_with_upstream": "ONCE"} for key, factory in forms]
-
-
-def principal(entrance: Entrance) -> list[dict[str, Any]]:
-    """Filter state that says who calls."""
     if entrance.source.identity:
-        caller = _value(PRINCIPAL, "envoy.hashable_string", entrance.source.identity)
-        return [caller | {"shared_with_upstream": "ONCE"}]
-    return []
+        told.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity))
+    texts = dict.fromkeys(one["format_string"]["text_format_source"]["inline_string"] for one in told)
+    told.append(_value(_POOL, "envoy.hashable_string", " ".join(texts)))
+    return [one | {"shared_with_upstream": "ONCE"} for one in told]
 
 
 def _value(key: str, factory: str, text: str) -> dict[str, Any]:
