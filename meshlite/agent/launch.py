@@ -1,7 +1,11 @@
 """A program of its own: starts Envoy as a child of init, as its own user, and tells its pid.
 
-Run as `python -I -S launch.py <plan>`; a plan is JSON: {"command": [...], "uid": n, "log": path, "files": n}.
-Envoy asks the kernel to end it with its parent (hot restart), so it must not see a parent that ends.
+Run as `python -I -S launch.py <plan>`; a plan is JSON: {"command": [...], "uid": n, "log": path, "files": n,
+"lock": n, "record": {...}, "record_file": path}. Envoy asks the kernel to end it with its parent (hot
+restart), so it must not see a parent that ends.
+
+Whoever asked for it may be gone before it runs. So it is noted in the record before it is Envoy, and until
+then the open file `lock` is held: who removes Envoy waits for that lock, and then knows it.
 """
 
 import json
@@ -50,8 +54,19 @@ def become(plan: dict[str, Any], parent: int, told: int) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     limit_files(int(str(plan["files"])))
+    note(plan["record"], str(plan["record_file"]))
     os.write(told, f"{os.getpid()}\n".encode())
     os.execvpe("setpriv", command(plan), {"PATH": os.environ.get("PATH", os.defpath)})
+
+
+def note(record: dict[str, Any], file: str) -> None:
+    """Write the record, with this process as the current one."""
+    with open("/proc/self/stat") as stat_file:
+        start = int(stat_file.read().rpartition(")")[2].split()[19])
+    record["current"]["process"] = {"pid": os.getpid(), "start": start}
+    with open(f"{file}.new", "w") as fresh:
+        json.dump(record, fresh)
+    os.replace(f"{file}.new", file)
 
 
 def limit_files(wanted: int) -> None:
@@ -65,6 +80,7 @@ def limit_files(wanted: int) -> None:
 
 def main(plan: dict[str, Any]) -> int:
     """Fork twice, print the pid of what became Envoy. Returns the exit code."""
+    os.set_inheritable(int(str(plan["lock"])), False)
     heard, told = os.pipe()
     middle = os.fork()
     if middle == 0:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from meshlite.agent import bootstrap, launch
 from meshlite.agent.process import Process
@@ -43,6 +47,10 @@ class Plan:
     @property
     def record(self) -> Path:
         return self.settings.paths.run / "proxy.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.settings.paths.run / "proxy.lock"
 
     @property
     def log(self) -> Path:
@@ -100,22 +108,45 @@ def prepare(plan: Plan) -> None:
     plan.log.parent.mkdir(parents=True, exist_ok=True)
 
 
-async def spawn(plan: Plan, epoch: int) -> Process | None:
-    """Start Envoy as a child of init; None if it has ended already. RuntimeError if it cannot be started."""
-    what = {
-        "command": plan.command(epoch),
-        "uid": plan.settings.proxy_uid,
-        "log": str(plan.log),
-        "files": MAX_FILES,
-    }
-    starter = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", "-S", launch.__file__, json.dumps(what)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await starter.communicate()
+@contextmanager
+def alone(plan: Plan) -> Iterator[int]:
+    """Start or remove Envoy while nobody else does. Yields the lock: who inherits it holds it as well.
+
+    Waits for a start that is under way, also if the agent that asked for it is gone.
+    """
+    with open(plan.lock, "a", opener=_for_the_owner) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+async def spawn(plan: Plan, epoch: int, record: Mapping[str, Any]) -> Process | None:
+    """Start Envoy as a child of init; None if it has ended already. RuntimeError if it cannot be started.
+
+    `record` is written with Envoy as its current process, even if nobody waits for the end of this call.
+    """
+    with alone(plan) as lock:
+        what = {
+            "command": plan.command(epoch),
+            "uid": plan.settings.proxy_uid,
+            "log": str(plan.log),
+            "files": MAX_FILES,
+            "lock": lock,
+            "record": record,
+            "record_file": str(plan.record),
+        }
+        starter = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", launch.__file__, json.dumps(what)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=[lock],
+        )
+        output, errors = await starter.communicate()
     if starter.returncode:
         raise RuntimeError(f"Envoy cannot be started: {(output + errors).decode().strip()[-300:]}")
     try:

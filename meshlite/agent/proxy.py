@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from meshlite.agent.envoy_admin import EnvoyAdmin
-from meshlite.agent.launch_plan import PARENT_SECONDS, Plan, prepare, spawn
+from meshlite.agent.launch_plan import PARENT_SECONDS, Plan, alone, prepare, spawn
 from meshlite.agent.process import Process
 
 log = logging.getLogger(__name__)
@@ -180,12 +180,14 @@ class Proxy:
         self.plan.config.write_text(self.plan.bootstrap)
         self.status = replace(self.status, state="starting")
         self._log_start = size(self.plan.log)
-        process = await spawn(self.plan, epoch)
+        retired = ((old.process, time.time() + PARENT_SECONDS),) if (old := self._record.current) else ()
+        retiring = (*self._record.retiring, *retired)
+        nobody_yet = Instance(Process(0, 0), epoch, self.plan.fingerprint)
+        process = await spawn(self.plan, epoch, asdict(Record(nobody_yet, retiring)))
         if process is None:
             raise RuntimeError(self._last_words())
-        instance = Instance(process, epoch, self.plan.fingerprint)
-        retired = ((old.process, time.time() + PARENT_SECONDS),) if (old := self._record.current) else ()
-        self._remember(Record(instance, (*self._record.retiring, *retired)))
+        instance = replace(nobody_yet, process=process)
+        self._remember(Record(instance, retiring))
         await self._live(instance)
         return instance
 
@@ -265,11 +267,12 @@ def end(process: Process, grace: float = 5.0) -> bool:
 def remove(plan: Plan) -> list[str]:
     """End all our Envoys and take away their files; says what there was. Works without an agent, blocks."""
     removed = []
-    for process in Record.read(plan.record).processes:
-        if end(process):
-            removed.append(f"node proxy, process {process.pid}")
-    for file in (plan.record, plan.config, plan.shared_memory):
-        file.unlink(missing_ok=True)
+    with alone(plan) if plan.lock.parent.exists() else contextlib.nullcontext():
+        for process in Record.read(plan.record).processes:
+            if end(process):
+                removed.append(f"node proxy, process {process.pid}")
+        for file in (plan.record, plan.config, plan.lock, plan.shared_memory):
+            file.unlink(missing_ok=True)
     if plan.folder.exists():
         shutil.rmtree(plan.folder, ignore_errors=True)
         removed.append(f"sockets in {plan.folder}")

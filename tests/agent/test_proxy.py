@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import signal
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,40 @@ async def test_remove_leaves_neither_processes_nor_files(settings: Settings) -> 
     assert not plan.shared_memory.exists()
     assert list(settings.paths.run.iterdir()) == []
     assert proxy.remove(plan) == []
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 10, 15, 20, 30, 40, 60, 80, 120, 200])
+async def test_an_agent_that_leaves_while_envoy_starts_leaves_none(
+    settings: Settings, milliseconds: int
+) -> None:
+    """Whoever removes it waits for the start that is under way, and knows the Envoy that comes of it."""
+    plan = launch_plan.plan_of(settings)
+    async with asyncio.TaskGroup() as tasks:
+        supervising = tasks.create_task(proxy.Proxy(plan).supervise())
+        await asyncio.sleep(milliseconds / 1000)
+        supervising.cancel()
+    proxy.remove(plan)
+    assert envoys_of(plan) == []
+    assert list(settings.paths.run.iterdir()) == []
+
+
+async def test_an_envoy_whose_agent_was_killed_during_the_start_is_known(settings: Settings) -> None:
+    plan = launch_plan.plan_of(settings)
+    launch_plan.prepare(plan)
+    plan.config.write_text(plan.bootstrap)
+    nobody = proxy.Instance(Process(0, 0), 0, plan.fingerprint)
+    process = await launch_plan.spawn(plan, 0, asdict(proxy.Record(nobody)))
+    assert process is not None
+    assert proxy.Record.read(plan.record).current == replace(nobody, process=process)
+
+
+def envoys_of(plan: launch_plan.Plan) -> list[str]:
+    """Command lines of Envoys, or of what is about to be one, with this mesh's files."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if str(plan.settings.paths.run) in line]
 
 
 async def test_a_pid_that_was_given_to_somebody_else_is_left_alone(settings: Settings) -> None:

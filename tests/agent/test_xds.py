@@ -6,11 +6,13 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from meshlite.agent import ads, launch_plan, proxy
+from meshlite.agent.process import Process
 from meshlite.config import Settings
 from meshlite.translate.envoy import schema
 from meshlite.translate.translation import Encoded
@@ -156,7 +158,8 @@ async def test_envoy_started_without_an_agent_is_served_soon_after_one_comes(set
     plan = launch_plan.plan_of(settings)
     launch_plan.prepare(plan)
     plan.config.write_text(plan.bootstrap)
-    process = await launch_plan.spawn(plan, 0)
+    nobody = proxy.Instance(Process(0, 0), 0, plan.fingerprint)
+    process = await launch_plan.spawn(plan, 0, asdict(proxy.Record(nobody)))
     assert process is not None
     proxy.Record(proxy.Instance(process, 0, plan.fingerprint)).write(plan.record)
     await asyncio.sleep(5.0)
