@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from types import FrameType
 from typing import Any
 
 import click
@@ -14,34 +12,23 @@ from meshlite.cli.failure import Unreachable
 from meshlite.cli.output import note, say
 
 
-class _Stop(Exception):
-    """A signal asked to stop following."""
-
-
 def follow(server: Client, pause: float = 1.0) -> None:
-    """Print events until SIGINT or SIGTERM; a server that is away for a while is asked again."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Print events for ever; a server that is away for a while is asked again."""
     seen, away = _recent(server), False
-    try:
-        while True:
-            time.sleep(pause)
-            try:
-                latest = _recent(server)
-            except Unreachable as failure:
-                if not away:
-                    note(f"{failure.message}; asking again")
-                away = True
-                continue
-            away = False
-            for event in latest:
-                if event not in seen:
-                    say(line(event))
-            seen = latest
-    except _Stop:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    while True:
+        time.sleep(pause)
+        try:
+            latest = _recent(server)
+        except Unreachable as failure:
+            if not away:
+                note(f"{failure.message}; asking again")
+            away = True
+            continue
+        away = False
+        for event in latest:
+            if event not in seen:
+                say(line(event))
+        seen = latest
 
 
 def line(event: dict[str, Any]) -> str:
@@ -53,7 +40,3 @@ def line(event: dict[str, Any]) -> str:
 def _recent(server: Client) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = server.get("/v1/events", limit="100")["events"]
     return events
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stop

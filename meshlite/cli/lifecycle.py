@@ -1,6 +1,7 @@
 """Starting and ending server and agent on this host: detached processes, or systemd's units where installed.
 
-The units are used only for settings that they see too: not with --config, not with MESHLITE_* variables.
+Detached ones are watched by a supervisor; what starts, replaces or ends them dismisses it first. The units
+are used only for settings that they see too: not with --config, not with MESHLITE_* variables.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from meshlite.cli import processes
+from meshlite.cli import processes, supervision, supervisor
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure, Unreachable
 from meshlite.cli.settings import agent_of, server_of
+from meshlite.cli.signals import postponed
 from meshlite.config import Settings
 
 Name = Literal["server", "agent"]
@@ -51,6 +53,11 @@ class Part:
     def command(self) -> list[str]:
         config = ["--config", str(self.config.resolve())] if self.config else []
         return [sys.executable, "-m", "meshlite", *config, self.name, *self.arguments]
+
+    @property
+    def watched(self) -> supervisor.Part:
+        """The part as its supervisor sees it."""
+        return supervisor.Part(self.name, tuple(self.command), self.log, self.pid_file)
 
     def by_unit(self) -> bool:
         return not self.config and not self.arguments and has_unit(self.unit)
@@ -94,6 +101,7 @@ def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
     if answer and answer.get("version") == version:
         return "was running"
     done = f"replaced {answer['version']}" if answer else "started"
+    supervision.dismiss(part.pid_file.parent)
     if answer:
         end(part)
     alive = launch(part)
@@ -109,8 +117,17 @@ def launch(part: Part) -> Callable[[], bool]:
         return lambda: systemctl("is-failed", part.unit, check=False) != 0
     if mute := processes.recorded(part.pid_file):
         processes.stop(mute, grace=5.0)
-    child = processes.start(part.command, part.log, os.environ)
+    with postponed():
+        child = processes.start(part.command, part.log, os.environ, part.pid_file)
     return lambda: child.poll() is None
+
+
+@contextmanager
+def keeping_watch(settings: Settings, *parts: Part) -> Iterator[None]:
+    """The block may start and replace the parts; afterwards somebody starts them again if they end."""
+    ours = [part.watched for part in parts if not part.by_unit()]
+    with supervision.keeping_watch(settings.paths.run, ours):
+        yield
 
 
 def end(part: Part, grace: float = 10.0) -> bool:

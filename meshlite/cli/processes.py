@@ -47,14 +47,11 @@ def recorded(file: Path) -> Process | None:
 @contextmanager
 def pid_file(file: Path) -> Iterator[None]:
     """Name this process in `file` while the block runs. Raises RuntimeError if another one holds it."""
-    if other := recorded(file):
-        raise RuntimeError(f"it already runs with process id {other.pid} ({file})")
     own = of(os.getpid())
     assert own is not None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(f"{own.pid} {own.started}\n")
-    fresh.replace(file)
+    if (other := recorded(file)) and other != own:
+        raise RuntimeError(f"it already runs with process id {other.pid} ({file})")
+    note(file, own)
     try:
         yield
     finally:
@@ -62,11 +59,25 @@ def pid_file(file: Path) -> Iterator[None]:
             file.unlink()
 
 
-def start(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a daemon: session of its own, no terminal, standard error and output appended to `log`."""
+def note(file: Path, process: Process) -> None:
+    """Name a process in `file`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Whoever starts a process and the process itself may do so at the same moment.
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    fresh.write_text(f"{process.pid} {process.started}\n")
+    fresh.replace(file)
+
+
+def start(
+    command: Sequence[str], log: Path, environ: Mapping[str, str], noted_in: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a daemon: session of its own, no terminal, standard error and output appended to `log`.
+
+    `noted_in`: its pid file. It will write that itself, but until then nobody could find it to end it.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -75,6 +86,14 @@ def start(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> subp
             env=dict(environ),
             start_new_session=True,
         )
+    if noted_in and (process := of(child.pid)):
+        try:
+            note(noted_in, process)
+        except OSError:
+            child.kill()
+            child.wait()
+            raise
+    return child
 
 
 def stop(process: Process, grace: float) -> bool:

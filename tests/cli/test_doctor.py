@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from meshlite.cli.checks import kernel, programs, room
+from meshlite.cli import processes, supervision
+from meshlite.cli.checks import kernel, parts, programs, room
 from meshlite.cli.main import root
+from meshlite.cli.supervisor import Part
 from meshlite.cli.verbs.doctor import CHECKS, examine
 from meshlite.config import Paths, Ports, Settings
 
@@ -91,3 +94,22 @@ def test_disk_looks_where_the_state_will_be(tmp_path: Path) -> None:
     assert "MiB free for" in finding.detail
     assert str(tmp_path / "state") in finding.detail
     assert not (tmp_path / "state").exists()
+
+
+def test_parts_that_nobody_starts_again_are_noticed(tmp_path: Path) -> None:
+    """A process that stands for the server: first alone, then under a supervisor."""
+    given = settings(tmp_path)
+    run, log = given.paths.run, tmp_path / "log" / "server.log"
+    assert parts.parts(given).detail == "none runs"
+    server = Part("server", ("/bin/sleep", "600"), log, run / "server.pid")
+    child = processes.start(server.command, log, os.environ, server.pid_file)
+    try:
+        alone = parts.parts(given)
+        assert (alone.level, alone.advice) == ("warn", "meshlite up -d")
+        assert "the server" in alone.detail
+        supervision.watch(run, [server])
+        assert parts.parts(given).level == "ok"
+    finally:
+        supervision.dismiss(run)
+        child.kill()
+        child.wait()

@@ -67,9 +67,38 @@ def test_pid_file_names_this_process_and_goes_away(tmp_path: Path) -> None:
     file = tmp_path / "run" / "x.pid"
     with processes.pid_file(file):
         assert processes.recorded(file) == processes.of(os.getpid())
-        with pytest.raises(RuntimeError, match=f"process id {os.getpid()}"), processes.pid_file(file):
-            pass
     assert not file.exists()
+
+
+def test_pid_file_of_another_process_is_respected(sleeper: Popen[bytes], tmp_path: Path) -> None:
+    file = tmp_path / "x.pid"
+    other = processes.of(sleeper.pid)
+    assert other is not None
+    processes.note(file, other)
+    with pytest.raises(RuntimeError, match=f"process id {sleeper.pid}"), processes.pid_file(file):
+        pass
+    assert processes.recorded(file) == other
+
+
+def test_a_started_process_is_named_before_it_can_do_so_itself(tmp_path: Path) -> None:
+    """And finds its own name when it comes to it."""
+    file, log = tmp_path / "x.pid", tmp_path / "x.log"
+    code = "import sys, pathlib; from meshlite.cli import processes\nfile = pathlib.Path(sys.argv[1])\n"
+    code += "with processes.pid_file(file): print(processes.recorded(file).pid, flush=True)"
+    child = processes.start([sys.executable, "-c", code, str(file)], log, os.environ, file)
+    named = processes.recorded(file)
+    assert named is None or named.pid == child.pid
+    assert child.wait(60) == 0
+    assert log.read_text() == f"{child.pid}\n"
+    assert not file.exists()
+
+
+def test_a_process_whose_name_cannot_be_noted_is_not_left_running(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file, where a folder is needed")
+    with pytest.raises(OSError, match="run"):
+        processes.start(["/bin/sleep", "61"], tmp_path / "x.log", os.environ, tmp_path / "run" / "x.pid")
+    lines = [entry.read_bytes() for entry in Path("/proc").glob("[0-9]*/cmdline") if entry.exists()]
+    assert b"/bin/sleep\x0061\x00" not in lines
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "999999999 1", f"{os.getpid()} 1"])

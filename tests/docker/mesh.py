@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,10 +69,16 @@ class Mesh:
         return answer
 
     def pid(self, part: str) -> int:
-        """Process id of `server`, `agent` or `envoy`."""
+        """Process id of `server`, `agent`, `supervisor` or `envoy`."""
         if part == "envoy":
             return int(self.status()["proxy"]["pid"])
         return int(Path(f"/run/meshlite/{part}.pid").read_text().split()[0])
+
+    def kill(self, *parts: str) -> None:
+        """kill -9, for good: the supervisor goes first."""
+        pids = [self.pid(part) for part in ("supervisor", *parts)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
     def logs(self) -> str:
         """The last lines of every log, for the message of a failed test."""

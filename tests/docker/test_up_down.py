@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,12 +152,86 @@ def test_one_project_leaves_and_the_other_stays(other: ComposeProject, mesh: Mes
     assert mesh.project.name in refused.stderr
 
 
-def test_attached_it_stays_until_a_signal_and_takes_everything_down(mesh: Mesh) -> None:
-    environ = {**os.environ, "MESHLITE_STATE_DIR": str(mesh.state)}
-    command = [str(MESHLITE), "up", "-p", mesh.project.name]
+@pytest.mark.parametrize(
+    ("after", "number"),
+    [
+        ("Docker engine", signal.SIGTERM),
+        ("server", signal.SIGINT),
+        ("projects", signal.SIGTERM),
+        ("node agent", signal.SIGHUP),
+        ("runtime hook", signal.SIGINT),
+    ],
+)
+def test_a_signal_on_the_way_up_takes_everything_down_too(
+    mesh: Mesh, after: str, number: signal.Signals
+) -> None:
+    with attached(mesh) as up:
+        assert up.stderr is not None
+        for line in up.stderr:
+            if after in line:
+                break
+        up.send_signal(number)
+        _, err = up.communicate(timeout=90)
+    assert up.returncode == 0, err
+    assert not Path("/run/meshlite").exists()
+
+
+def test_a_closed_terminal_takes_everything_down(mesh: Mesh) -> None:
+    terminal, other_end = os.openpty()
     with subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(MESHLITE), "up", "-p", mesh.project.name],
+        env={**os.environ, "MESHLITE_STATE_DIR": str(mesh.state), "TERM": "dumb"},
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as up:
+        os.close(other_end)
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += os.read(terminal, 1000)
+        os.close(terminal)
+        assert up.wait(90) == 0
+    assert not Path("/run/meshlite").exists()
+
+
+def test_two_at_once_take_turns_and_make_one_mesh(mesh: Mesh) -> None:
+    command = [str(MESHLITE), "up", "-d", "-p", mesh.project.name]
+    environ = {**os.environ, "MESHLITE_STATE_DIR": str(mesh.state)}
+    both = [subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [up.communicate(timeout=90)[1] for up in both]
+    assert [up.returncode for up in both] == [0, 0], said
+    assert sorted(text.count("was running") for text in said) == [0, 2]
+    lines = [line for line in host.processes() if str(mesh.state) in line or "/run/meshlite/" in line]
+    assert sum("meshlite.cli.supervisor" in line for line in lines) == 1
+    assert sum(Path(line.split()[0]).name == "envoy" for line in lines) == 1
+
+
+def test_down_while_up_is_at_work_waits_and_takes_everything_down(mesh: Mesh) -> None:
+    with attached(mesh, "-d") as up:
+        assert up.stderr is not None
+        assert "Docker engine" in up.stderr.readline()
+        down = mesh.run("down", "--all")
+        _, err = up.communicate(timeout=90)
+    assert up.returncode == 0, err
+    assert down.returncode == 0, down.stderr
+    assert not Path("/run/meshlite").exists()
+
+
+def attached(mesh: Mesh, *options: str) -> subprocess.Popen[str]:
+    """`meshlite up`, staying, with its words on stderr."""
+    return subprocess.Popen(
+        [str(MESHLITE), "up", "-p", mesh.project.name, *options],
+        env={**os.environ, "MESHLITE_STATE_DIR": str(mesh.state)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_attached_it_stays_until_a_signal_and_takes_everything_down(mesh: Mesh) -> None:
+    with attached(mesh) as up:
         assert up.stderr is not None
         for line in up.stderr:
             if "Ctrl-C" in line:
@@ -172,9 +248,7 @@ def test_attached_it_stays_until_a_signal_and_takes_everything_down(mesh: Mesh) 
 @pytest.mark.parametrize("dead", [("server",), ("agent",), ("agent", "envoy"), ("server", "agent", "envoy")])
 def test_down_with_dead_parts(mesh: Mesh, dead: tuple[str, ...]) -> None:
     mesh.up()
-    pids = [mesh.pid(part) for part in dead]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    mesh.kill(*dead)
     done = mesh.run("down", "-p", mesh.project.name)
     assert done.returncode == 0, done.stderr
     # The fixture compares the host with what it was.
@@ -189,8 +263,7 @@ def test_down_where_nothing_runs_is_fine(mesh: Mesh) -> None:
 def test_up_after_a_crash_of_everything(mesh: Mesh) -> None:
     mesh.up()
     pids = [mesh.pid(part) for part in ("agent", "server", "envoy")]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    mesh.kill("agent", "server", "envoy")
     mesh.up()
     assert not set(pids) & {mesh.pid(part) for part in ("agent", "server", "envoy")}
     assert all(workload["captured"] for workload in mesh.status()["workloads"])

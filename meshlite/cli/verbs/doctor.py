@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from meshlite.cli.checks import kernel, programs, room
+from meshlite.cli.checks import kernel, parts, programs, room
 from meshlite.cli.checks.finding import Finding, fail
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option, say
@@ -25,6 +25,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
     ("forwarding", programs.forwarding),
     ("daemon.json", programs.daemon_json),
     ("envoy", programs.envoy),
+    ("parts", parts.parts),
     ("ports", room.ports),
     ("disk", room.disk),
     ("clock", room.clock),

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from meshlite.cli import engine as engines
-from meshlite.cli import processes
+from meshlite.cli import processes, supervision
 from meshlite.cli.failure import Failure
 from meshlite.cli.invocation import command
 from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part, wait_until
@@ -18,6 +18,7 @@ from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import foreign, project_option, put, remaining
 from meshlite.cli.settings import agent_of, host_config, settings_of
+from meshlite.cli.turn import TURN_FILE, Turn
 from meshlite.config import Settings
 
 LEAVE_SECONDS = 60.0
@@ -45,10 +46,12 @@ def down(
     config = host_config(ctx)
     need_root("down")
     settings = settings_of(ctx)
-    if ignore_missing and not everything and foreign(settings, projects):
-        note(f"{', '.join(projects) or 'this folder'} is not in the mesh by itself; nothing to do")
-        return
-    take_down(settings, config, projects, everything, purge)
+    with Turn(settings.paths.run, "down") as turn:
+        turn.take()
+        if ignore_missing and not everything and foreign(settings, projects):
+            note(f"{', '.join(projects) or 'this folder'} is not in the mesh by itself; nothing to do")
+            return
+        take_down(settings, config, projects, everything, purge)
 
 
 def take_down(
@@ -92,6 +95,7 @@ def leave_some(settings: Settings, staying: Sequence[str]) -> None:
 
 def stop_everything(settings: Settings, config: Path | None) -> None:
     """Every container out, every process ended, every trace removed; each step also where parts are dead."""
+    supervision.dismiss(settings.paths.run)
     server, agent = server_part(settings, config), agent_part(settings, config)
     if ask(agent) is not None:
         with step("agent leaves"):
@@ -108,11 +112,23 @@ def stop_everything(settings: Settings, config: Path | None) -> None:
         current.detail = f"{len(removed)} removed" if removed else "none"
     for text in removed:
         note(f"  {text}")
-    shutil.rmtree(settings.paths.run, ignore_errors=True)
-    if settings.paths.run.exists():
-        where = str(settings.paths.run)
+    _empty(settings.paths.run)
+
+
+def _empty(run: Path) -> None:
+    """Delete what the run folder holds, but for the turn, which takes the folder along when it ends."""
+    for entry in run.iterdir() if run.is_dir() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != TURN_FILE:
+            entry.unlink(missing_ok=True)
+    left = [entry.name for entry in run.iterdir() if entry.name != TURN_FILE] if run.is_dir() else []
+    if left:
         raise Failure(
-            "the run folder is still in use", where=where, next_step="meshlite doctor shows by what"
+            "the run folder is still in use",
+            where=str(run),
+            why=f"still there: {', '.join(left)}",
+            next_step="meshlite doctor shows by what",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ from meshlite.cli import services
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
-from meshlite.cli.settings import agent_of, server_of, settings_of
+from meshlite.cli.settings import agent_of, front_of, server_of, settings_of
+from meshlite.cli.supervision import troubles
 
 Document = dict[str, Any]
 
@@ -36,7 +38,8 @@ def status(ctx: click.Context, output: Output) -> None:
     server, agent = server_of(settings), agent_of(settings)
     health, found = _ask(server, "/v1/health"), _ask(server, "/v1/services")
     nodes, local = _ask(server, "/v1/nodes"), _ask(agent, "/v1/status")
-    value = summary(settings.node, health, found, nodes, local)
+    failing = {} if front_of(ctx).server else troubles(settings.paths.run)
+    value = summary(settings.node, health, found, nodes, local, failing)
     emit(value, output, lambda: _show(value))
     if not value["healthy"]:
         down = [part for part in value["parts"] if not part["healthy"]]
@@ -47,9 +50,22 @@ def status(ctx: click.Context, output: Output) -> None:
         )
 
 
-def summary(node: str, health: Document, found: Document, nodes: Document, agent: Document) -> Document:
-    """The status document from the four answers; an answer {"unreachable": why} stands for a dead part."""
+def summary(
+    node: str,
+    health: Document,
+    found: Document,
+    nodes: Document,
+    agent: Document,
+    failing: Mapping[str, str] = MappingProxyType({}),
+) -> Document:
+    """The status document from the four answers; an answer {"unreachable": why} stands for a dead part.
+
+    `failing`: a sentence on each part that keeps ending.
+    """
     parts = [_server(health), _agent(agent), _proxy(agent.get("proxy", {}))]
+    for part in parts:
+        if sentence := failing.get(part["name"]):
+            part["detail"] = sentence
     rows = nodes.get("nodes", [])
     record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), agent)
     views = found.get("services", [])
