@@ -20,7 +20,6 @@ from meshlite.cli import processes, supervision, supervisor
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure, Unreachable
 from meshlite.cli.settings import agent_of, server_of
-from meshlite.cli.signals import postponed
 from meshlite.config import Settings
 
 Name = Literal["server", "agent"]
@@ -117,8 +116,7 @@ def launch(part: Part) -> Callable[[], bool]:
         return lambda: systemctl("is-failed", part.unit, check=False) != 0
     if mute := processes.recorded(part.pid_file):
         processes.stop(mute, grace=5.0)
-    with postponed():
-        child = processes.start(part.command, part.log, os.environ, part.pid_file)
+    child = processes.start(part.command, part.log, os.environ, part.pid_file)
     return lambda: child.poll() is None
 
 

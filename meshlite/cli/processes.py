@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshlite.cli.signals import postponed
+
 
 @dataclass(frozen=True)
 class Process:
@@ -73,11 +75,25 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a daemon: session of its own, no terminal, standard error and output appended to `log`.
 
-    `noted_in`: its pid file. It will write that itself, but until then nobody could find it to end it.
+    `noted_in`: its pid file. It will write that itself, but until then nobody could find it to end it. A
+    signal does not come between.
     """
+    with postponed():
+        child = _start(command, log, environ)
+        if noted_in and (process := of(child.pid)):
+            try:
+                note(noted_in, process)
+            except OSError:
+                child.kill()
+                child.wait()
+                raise
+    return child
+
+
+def _start(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -86,14 +102,6 @@ def start(
             env=dict(environ),
             start_new_session=True,
         )
-    if noted_in and (process := of(child.pid)):
-        try:
-            note(noted_in, process)
-        except OSError:
-            child.kill()
-            child.wait()
-            raise
-    return child
 
 
 def stop(process: Process, grace: float) -> bool:

@@ -115,17 +115,23 @@ class Watch:
         _log(f"the {self.part.name} has ended ({why}); starting it again in {seconds:.1f} s")
 
 
-def supervise(parts: Sequence[Part], report: Path, stop: int) -> None:
-    """Keep the parts running until `stop` is readable. `report` says how they fare."""
+def supervise(parts: Sequence[Part], run: Path, stop: int) -> None:
+    """Keep the parts running until `stop` is readable, and say in the run folder how they fare.
+
+    One that the run folder no longer names could not be dismissed, so it starts nothing any more.
+    """
+    own = processes.of(os.getpid())
     watches = [Watch(part) for part in parts]
     said: Mapping[str, Account] = {}
     while True:
         for watch in watches:
             if watch.waits() == 0.0:
+                if processes.recorded(run / PID_FILE) != own:
+                    return
                 watch.begin()
         accounts = {watch.part.name: watch.account for watch in watches}
         if accounts != said:
-            _write_report(report, accounts)
+            _write_report(run / REPORT, accounts)
             said = accounts
         running = {watch.handle: watch for watch in watches if watch.handle is not None}
         waits = [seconds for watch in watches if (seconds := watch.waits()) is not None]
@@ -222,7 +228,7 @@ def main(plan: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with processes.pid_file(plan.with_name(PID_FILE)):
-        supervise(read_plan(plan), plan.with_name(REPORT), stop)
+        supervise(read_plan(plan), plan.parent, stop)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ class Host:
         self.settings, self.namespace = settings, namespace
         self.folder = settings.paths.run.parent
         self.started: list[subprocess.Popen[bytes]] = []
-        config = {"node": "node-1", "paths": {"docker_socket": str(self.folder / "no-engine.sock")}}
+        # Neither may be this machine's own: an agent that leaves takes itself out of what it finds there.
+        engine = {"docker_socket": "no-engine.sock", "daemon_json": "daemon.json"}
+        paths = {key: str(self.folder / name) for key, name in engine.items()}
+        config = {"node": "node-1", "paths": paths}
         (self.folder / "meshlite.yaml").write_text(json.dumps(config))
 
     def start(self, part: str) -> subprocess.Popen[bytes]:

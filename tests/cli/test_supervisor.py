@@ -100,6 +100,18 @@ def test_dismissed_it_leaves_the_parts_as_they_are(run: Path) -> None:
     assert supervision.watched(run) == set()
 
 
+def test_one_that_is_not_named_any_more_starts_nothing_and_ends(run: Path) -> None:
+    supervision.watch(run, [part(run, "server")])
+    eventually(lambda: pid(run, "server"), "it is started")
+    watcher = supervision.watcher(run)
+    assert watcher is not None
+    eventually(lambda: supervisor.read_report(run / supervisor.REPORT), "it has looked around")
+    (run / supervisor.PID_FILE).unlink()
+    os.kill(pid(run, "server"), signal.SIGKILL)
+    assert processes.wait(watcher, LIMIT)
+    assert pid(run, "server") == 0
+
+
 def test_one_that_watches_all_of_it_stays_and_one_that_does_not_is_replaced(run: Path) -> None:
     server, agent = part(run, "server"), part(run, "agent")
     supervision.watch(run, [server])
