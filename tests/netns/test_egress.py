@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from meshlite.agent import credentials
 from meshlite.config import Settings
@@ -256,3 +257,82 @@ async def test_a_certificate_that_was_taken_back_is_not_believed(
         await until(lambda: client.get(HOST), "200 secure")
         revoked.write_text(AUTHORITY.revoked(5, 77))
         await until(lambda: client.get(HOST), "503 upstream connect error")
+
+
+TASK = """
+kind: ServiceEntry
+metadata: {name: api}
+spec:
+  hosts: [api.localhost]
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: https, protocol: HTTPS}]
+  resolution: DNS
+---
+kind: Gateway
+metadata: {name: out}
+spec:
+  selector: {istio: egressgateway}
+  servers:
+  - port: {number: 80, name: https-port-for-tls-origination, protocol: HTTPS}
+    hosts: [api.localhost]
+    tls: {mode: ISTIO_MUTUAL}
+---
+kind: DestinationRule
+metadata: {name: to-the-gateway}
+spec:
+  host: istio-egressgateway.istio-system.svc.cluster.local
+  subsets:
+  - name: api
+    trafficPolicy:
+      loadBalancer: {simple: ROUND_ROBIN}
+      portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL, sni: api.localhost}}]
+---
+kind: VirtualService
+metadata: {name: by-the-gateway}
+spec:
+  hosts: [api.localhost]
+  gateways: [out, mesh]
+  http:
+  - match: [{gateways: [mesh], port: 80}]
+    route:
+    - destination: {host: istio-egressgateway.istio-system.svc.cluster.local, subset: api, port: {number: 80}}
+      weight: 100
+  - match: [{gateways: [out], port: 80}]
+    route: [{destination: {host: api.localhost, port: {number: 443}}, weight: 100}]
+---
+kind: DestinationRule
+metadata: {name: from-the-gateway}
+spec:
+  host: api.localhost
+  trafficPolicy:
+    loadBalancer: {simple: ROUND_ROBIN}
+    portLevelSettings:
+    - port: {number: 443}
+      tls: {mode: MUTUAL, credentialName: client, sni: api.localhost}
+"""
+
+
+async def test_istios_task_of_tls_from_the_egress_gateway(edge: Edge, settings: Settings, app: Box) -> None:
+    """Plain HTTP to the gateway, which shows the client's certificate of the rule's namespace."""
+    give(edge, AUTHORITY.leaf("client.example.com"))
+    async with captured(edge, settings, app), outside(edge.folder.parent) as seen:
+        for one in yaml.safe_load_all(TASK):
+            edge.apply(one["kind"], one["metadata"]["name"], one["spec"])
+        client = Client(80, address="10.77.0.1", where=app)
+        await until(lambda: client.get(HOST), "200 secure")
+        assert edge.problems == ()
+        assert set(seen.names) == {HOST}
+        assert set(seen.clients) == {"client.example.com"}
+        requests = seen.requests
+        assert [await client.get(HOST) for _ in range(5)] == ["200 secure"] * 5
+        assert seen.requests == requests + 5
+        await until(lambda: by_the_subset(edge), str(seen.requests))
+
+
+async def by_the_subset(edge: Edge) -> str:
+    """How many requests of the application the gateway has answered well, by the proxy's own count."""
+    gateway = "cluster.outbound|80|api|istio-egressgateway.meshlite-system.svc.cluster.local"
+    stats = (await edge.node.proxy.admin.get("/stats")).decode().splitlines()
+    found = [
+        line for line in stats if line.startswith(f"meshlite.requests.source.shop/app.cluster.{gateway}")
+    ]
+    return str(sum(int(line.rsplit(": ", 1)[1]) for line in found if ".code.200." in line))
