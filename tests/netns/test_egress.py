@@ -332,7 +332,5 @@ async def by_the_subset(edge: Edge) -> str:
     """How many requests of the application the gateway has answered well, by the proxy's own count."""
     gateway = "cluster.outbound|80|api|istio-egressgateway.meshlite-system.svc.cluster.local"
     stats = (await edge.node.proxy.admin.get("/stats")).decode().splitlines()
-    found = [
-        line for line in stats if line.startswith(f"meshlite.requests.source.shop/app.cluster.{gateway}")
-    ]
+    found = [line for line in stats if line.startswith(f"meshlite.requests.source.shop/app.{gateway}")]
     return str(sum(int(line.rsplit(": ", 1)[1]) for line in found if ".code.200." in line))
