@@ -7,7 +7,9 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from meshlite.model import wire
-from meshlite.model.mesh import Resource, Snapshot
+from meshlite.model.analysis.analyze import conflicts
+from meshlite.model.analysis.stage import of_mesh
+from meshlite.model.mesh import GATEWAY_API, Resource, Snapshot
 from meshlite.server.admission import Admission, Admitted
 from meshlite.server.clock import Clock
 from meshlite.server.events import Events
@@ -88,7 +90,7 @@ class ResourceBook:
                     if one.action != "unchanged":
                         self._events.add("resource", one.key, f"{one.action} by {author}")
                 self._publish()
-                applied = [self._told(one) for one in applied]
+                applied = self._told(applied, [one.resource for one in admitted])
         return wire.ApplyResponse(applied=tuple(applied))
 
     async def delete(self, key: str, author: str, generation: int | None = None) -> None:
@@ -115,10 +117,24 @@ class ResourceBook:
         status = self._status(resource.key)
         return resource.model_copy(update={"status": dict(status)}) if status else resource
 
-    def _told(self, one: wire.Applied) -> wire.Applied:
-        """With what its status says against it: such a resource is taken, and may become good later."""
-        warnings = (*one.warnings, *troubles(self._status(one.key)))
-        return one.model_copy(update={"warnings": warnings})
+    def _told(self, applied: list[wire.Applied], resources: list[Resource]) -> list[wire.Applied]:
+        """With what their status says against them: such resources are taken, and may become good later.
+
+        Only what Gateway API's become can contradict others, so these are held against them afterwards.
+        """
+        of_gateway_api = any(resource.api_group == GATEWAY_API for resource in resources)
+        rivals = conflicts(of_mesh(self._snapshot())) if of_gateway_api else ()
+        told = []
+        for one, resource in zip(applied, resources, strict=True):
+            warnings = [*one.warnings, *troubles(self._status(one.key))]
+            if resource.api_group == GATEWAY_API:
+                warnings += [
+                    f"{rival.message} ({rival.code})"
+                    for rival in rivals
+                    if one.key in rival.resource.split(", ")
+                ]
+            told.append(one.model_copy(update={"warnings": tuple(warnings)}))
+        return told
 
     def _check_generations(self, resources: list[Resource]) -> None:
         stored = self._mirror.all(RESOURCES)

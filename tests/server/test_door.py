@@ -57,6 +57,27 @@ async def test_agents_get_istios_resources_and_people_get_their_own_back(parts: 
     assert stored.status == parts.resources.get(KEY).status
 
 
+BY_HAND = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: mine}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}
+"""
+
+
+async def test_who_wins_over_a_route_is_said_when_it_is_applied(parts: Parts) -> None:
+    """Either way around, and by the names that people gave."""
+    await runs(parts, "reviews", "ratings")
+    await apply(parts, BY_HAND)
+    [(_, [warning])] = await apply(parts, ROUTE)
+    assert "is routed by shop/mine, too; shop/mine was applied first and wins" in warning
+    await parts.resources.delete("VirtualService/shop/mine", "me")
+    [(_, [warning])] = await apply(parts, BY_HAND)
+    assert "is routed by HTTPRoute shop/reviews, too; HTTPRoute shop/reviews was applied first" in warning
+    await parts.resources.delete("VirtualService/shop/mine", "me")
+    assert await apply(parts, ROUTE) == (("unchanged", ()),)
+
+
 async def test_what_is_made_follows_services_that_come(parts: Parts) -> None:
     await runs(parts, "reviews")
     [(_, [warning])] = await apply(parts, ROUTE)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from meshlite.model.analysis.codes import Code
 from meshlite.model.kinds import KINDS
 from meshlite.model.located import Path
+from meshlite.model.made import made_from
 from meshlite.model.message import Message
 from meshlite.model.names import ROOT_NAMESPACE, fqdn
 from meshlite.model.wire import Document
@@ -76,7 +77,9 @@ class Subject(Generic[T_co]):
 
     @property
     def title(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        """Its name for people; of what was made the kinds and names that it was made from."""
+        written = made_from(self.document.resource.annotations)
+        return ", ".join(key.replace("/", " ", 1) for key in written) or f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True)
