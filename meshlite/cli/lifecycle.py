@@ -103,9 +103,10 @@ def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
     supervision.dismiss(part.pid_file.parent)
     if answer:
         end(part)
+    said_before = supervisor.size(part.log)
     alive = launch(part)
     if not wait_until(lambda: ask(part) is not None or not alive(), seconds) or ask(part) is None:
-        raise ended(part, "did not start")
+        raise ended(part, "did not start", said_before)
     return done
 
 
@@ -156,16 +157,21 @@ def running(part: Part) -> Iterator[None]:
         raise ended(part, "has ended") from failure
 
 
-def ended(part: Part, what: str) -> Failure:
-    """The failure of a part that is not there, with the last lines of its log."""
+def ended(part: Part, what: str, said_before: int = 0) -> Failure:
+    """The failure of a part that is not there, with the last lines of its log after byte `said_before`."""
     if part.by_unit():
         where, log = f"journalctl -u {part.unit}", journal(part.unit)
     else:
-        where, log = str(part.log), part.log.read_text(errors="replace") if part.log.exists() else ""
+        where, log = str(part.log), _tail(part.log, said_before)
     words = "\n".join(log.splitlines()[-LAST_LINES:])
     return Failure(
         f"the {part.name} {what}", where=where, why=words, next_step="meshlite doctor checks this host"
     )
+
+
+def _tail(log: Path, start: int) -> str:
+    written = log.read_bytes()[start:].decode(errors="replace") if log.exists() else ""
+    return written if written.strip() or not log.parent.exists() else supervisor.silence(log)
 
 
 def journal(unit: str) -> str:

@@ -5,6 +5,7 @@ Only click is imported at the top, so that help and completion answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -108,6 +109,8 @@ def unexpected(error: Exception) -> Failure:
     """A defect of ours, or a file that cannot be read or written, said without a traceback."""
     if isinstance(error, OSError) and error.filename:
         return Failure(f"cannot use {error.filename}", why=error.strerror or str(error))
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure("there is no room left on a disk", next_step="df -h shows on which one")
     reason = str(error) or type(error).__name__
     return Failure(
         "meshlite stumbled over something it did not expect",

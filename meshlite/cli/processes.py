@@ -66,8 +66,12 @@ def note(file: Path, process: Process) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Whoever starts a process and the process itself may do so at the same moment.
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
-    fresh.write_text(f"{process.pid} {process.started}\n")
-    fresh.replace(file)
+    try:
+        fresh.write_text(f"{process.pid} {process.started}\n")
+        fresh.replace(file)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def start(

@@ -79,7 +79,7 @@ class Watch:
 
     def begin(self) -> None:
         """Take over the process that runs, or start one."""
-        self._began, self._log_start = time.monotonic(), _size(self.part.log)
+        self._began, self._log_start = time.monotonic(), size(self.part.log)
         try:
             process = processes.recorded(self.part.pid_file) or self._start()
             self.handle = _handle(process) if process else None
@@ -99,7 +99,7 @@ class Watch:
         code = self._child.wait() if self._child else 0
         self._child = None
         words = _last_words(self.part.log, self._log_start)
-        self._failed(f"killed by {_signal_name(-code)}" if code < 0 else words or "it said nothing")
+        self._failed(f"killed by {_signal_name(-code)}" if code < 0 else words or silence(self.part.log))
 
     def _start(self) -> Process | None:
         part = self.part
@@ -186,13 +186,13 @@ def _handle(process: Process) -> int | None:
     return None
 
 
-def _size(file: Path) -> int:
+def size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
 def _last_words(file: Path, start: int) -> str:
     """Why it ended, as written after byte `start`: error and reason of a Failure, else the last line."""
-    end = _size(file)
+    end = size(file)
     if end <= start:
         return ""
     with file.open("rb") as opened:
@@ -204,6 +204,12 @@ def _last_words(file: Path, start: int) -> str:
             reasons = [line.removeprefix("why:").strip() for line in said[index:] if line.startswith("why:")]
             return ": ".join([said[index].removeprefix("error: "), *reasons])
     return said[-1] if said else ""
+
+
+def silence(log: Path) -> str:
+    """Why a process that has ended left no word in its log, as far as can be told."""
+    full = os.statvfs(log.parent).f_bavail == 0
+    return f"the disk is full: {log.parent}" if full else "it said nothing"
 
 
 def _signal_name(number: int) -> str:

@@ -203,6 +203,18 @@ async def test_a_damaged_file_is_said_and_kept(tmp_path: Path, content: bytes) -
     assert (tmp_path / "state.db").read_bytes() == content
 
 
+async def test_a_file_whose_pages_are_damaged_is_said_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "meshlite.db"
+    store = await open_sqlite(file)
+    await store.commit([Change("a", b"1")])
+    await store.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with pytest.raises(Unavailable, match=r"meshlite\.db: the file is damaged"):
+        await open_sqlite(file)
+    assert file.read_bytes()[:4096] == whole[:4096]
+
+
 async def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="No such file"):
         await open_sqlite(tmp_path / "missing" / "state.db")

@@ -60,10 +60,10 @@ class _Read:
 class SqliteStore:
     """A file that keeps the contract of `Store`. Made by `open_sqlite`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, head: int) -> None:
         self._path = path
         self._connection = connection
-        self._head: int = connection.execute("SELECT revision FROM head").fetchone()[0]
+        self._head = head
         self._jobs: queue.SimpleQueue[_Commit | _Read | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
@@ -156,7 +156,7 @@ class SqliteStore:
 
 async def open_sqlite(path: Path, migrations: Sequence[str] = MIGRATIONS) -> SqliteStore:
     """Open or create the file (mode 0600), bring its schema up to date. Raises Unavailable saying why not."""
-    return SqliteStore(path, await asyncio.to_thread(_connect, path, migrations))
+    return SqliteStore(path, *await asyncio.to_thread(_connect, path, migrations))
 
 
 def unavailable(path: Path, error: sqlite3.Error) -> Unavailable:
@@ -165,7 +165,8 @@ def unavailable(path: Path, error: sqlite3.Error) -> Unavailable:
     return Unavailable(f"{path}: {_REASONS.get(code, str(error))}")
 
 
-def _connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+def _connect(path: Path, migrations: Sequence[str]) -> tuple[sqlite3.Connection, int]:
+    """The connection, and the revision that the file is at."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
@@ -179,13 +180,14 @@ def _connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(path, connection, migrations)
+        head = connection.execute("SELECT revision FROM head").fetchone()[0]
     except sqlite3.Error as error:
         connection.close()
         raise unavailable(path, error) from error
     except Unavailable:
         connection.close()
         raise
-    return connection
+    return connection, head
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, migrations: Sequence[str]) -> None:

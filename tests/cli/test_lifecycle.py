@@ -1,0 +1,75 @@
+"""Starting the server where it cannot work: each reason is a sentence, and nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshlite import __version__
+from meshlite.cli import processes
+from meshlite.cli.failure import Failure
+from meshlite.cli.lifecycle import ensure, server_part
+from meshlite.cli.main import unexpected
+from meshlite.config import Paths, Settings
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, without room for one more byte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)], check=True)
+    try:
+        with pytest.raises(OSError, match="No space"):
+            (place / "fill").write_bytes(bytes(1024 * 1024))
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def refused(tmp_path: Path, state: Path) -> Failure:
+    """Why the server did not start with that state folder."""
+    config, run = tmp_path / "meshlite.yaml", tmp_path / "run"
+    config.write_text(f"paths: {{state: {state}, run: {run}}}\n")
+    part = server_part(Settings(paths=Paths(state=state, run=run)), config)
+    with pytest.raises(Failure, match="the server did not start") as failure:
+        ensure(part, __version__, seconds=60)
+    assert processes.recorded(part.pid_file) is None
+    return failure.value
+
+
+@needs_root
+def test_a_full_disk_is_said_although_the_log_has_no_room_for_it(tmp_path: Path, full_disk: Path) -> None:
+    assert "the disk is full" in refused(tmp_path, full_disk).why
+
+
+def test_a_file_that_is_no_database_is_named_and_words_of_earlier_runs_are_not_repeated(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    (state / "server").mkdir(parents=True)
+    (state / "log").mkdir()
+    (state / "server" / "meshlite.db").write_bytes(b"nonsense" * 1000)
+    (state / "log" / "server.log").write_text("what the last run said\n")
+    why = refused(tmp_path, state).why
+    assert f"{state}/server/meshlite.db: the file is not a database" in why
+    assert "what the last run said" not in why
+
+
+@needs_root
+def test_a_full_run_folder_is_named_and_nothing_runs(tmp_path: Path, full_disk: Path) -> None:
+    file = full_disk / "server.pid"
+    with pytest.raises(OSError, match="No space") as error:
+        processes.start(["/bin/sleep", "62"], tmp_path / "x.log", os.environ, file)
+    assert unexpected(error.value).message == f"cannot use {file}"
+    assert [entry.name for entry in full_disk.iterdir()] == ["fill"]
+
+
+def test_a_disk_without_room_is_no_surprise() -> None:
+    assert "no room" in unexpected(OSError(28, "No space left on device")).message
