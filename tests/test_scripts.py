@@ -25,11 +25,11 @@ def test_an_engine_started_by_the_script_keeps_no_descriptor_of_its_starter(tmp_
     engine.chmod(0o755)
     stubs = f"find_dockerd() {{ echo {engine}; }}; prepare_cgroups() {{ :; }}; say() {{ :; }}\n"
     body = function("scripts/engine", "start_detached") + function("scripts/engine", "close_inherited")
-    wait = f"for _ in $(seq 100); do [ ! -e {tmp_path}/seen ] || exit 0; sleep 0.05; done; exit 1"
+    wait = f"for _ in $(seq 1200); do [ ! -e {tmp_path}/seen ] || exit 0; sleep 0.05; done; exit 1"
     environ = {**os.environ, "LOG": f"{tmp_path}/log"}
     held = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     done = subprocess.run(
-        ["bash", "-euc", f"{stubs}{body}start_detached; {wait}"], pass_fds=[held], timeout=30, env=environ
+        ["bash", "-euc", f"{stubs}{body}start_detached; {wait}"], pass_fds=[held], timeout=90, env=environ
     )
     os.close(held)
     assert done.returncode == 0

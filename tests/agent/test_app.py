@@ -50,7 +50,7 @@ class Host:
         """Status and body of the agent's answer; 0 where there is none."""
         socket = str(self.settings.paths.run / "agent.sock")
         command = ["curl", "-sS", "-w", "\n%{http_code}", "--unix-socket", socket, *options]
-        done = subprocess.run([*command, f"http://agent{path}"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([*command, f"http://agent{path}"], capture_output=True, text=True, timeout=60)
         body, _, code = done.stdout.rpartition("\n")
         return int(code or 0), body
 
@@ -90,7 +90,7 @@ def host(settings: Settings) -> Iterator[Host]:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-def wait(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -133,7 +133,7 @@ async def test_what_is_asked_for_is_there_at_once(tmp_path: Path) -> None:
     put(tmp_path / "meshlite-system/web", tls_crt=PAIR.certificate, tls_key=PAIR.key)
     credentials, asked = Credentials(tmp_path), Watch(frozenset[str]())
     asked.set(frozenset({"kubernetes://web", "kubernetes://none"}))
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(credentials.run(asked))
         while len(credentials.held.value) < 2:
             await credentials.held.next(credentials.held.value)

@@ -40,7 +40,7 @@ async def serving(bodies: dict[str, bytes], asked: list[str]) -> AsyncIterator[s
 async def states(folder: Path, *wanted: Module) -> list[ModuleState]:
     modules = Modules(folder)
     modules.want(wanted)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(modules.run())
         while any(module not in modules.held.value for module in wanted):
             await modules.held.next(modules.held.value)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,18 @@ import pytest
 from meshlite.agent import launch_plan, proxy
 from meshlite.agent.process import Process
 from meshlite.config import Settings
-from tests.agent.envoys import agent, answering, answers, free_port, get, load, needs_root, one_loop, until
+from tests.agent.envoys import (
+    LIMIT,
+    agent,
+    answering,
+    answers,
+    free_port,
+    get,
+    load,
+    needs_root,
+    one_loop,
+    until,
+)
 
 pytestmark = [needs_root, one_loop]
 
@@ -59,7 +71,7 @@ async def test_nobody_else_reaches_its_sockets(settings: Settings) -> None:
         assert f"@envoy_domain_socket_parent_{node.proxy.plan.base_id}" not in abstract_sockets()
 
 
-async def test_killed_it_serves_again_within_a_second(settings: Settings) -> None:
+async def test_killed_it_serves_again(settings: Settings) -> None:
     port = free_port()
     async with agent(settings) as node:
         node.publish(LDS=answering(port, "hello"))
@@ -68,7 +80,7 @@ async def test_killed_it_serves_again_within_a_second(settings: Settings) -> Non
         process = Process.of(first)
         process.signal(signal.SIGKILL)
         await until(lambda: not process.alive)
-        assert await answers(port, "hello") < 1.0
+        await answers(port, "hello")
         status = await node.state("running")
         assert status.pid != first
         assert status.restarts == 1
@@ -84,16 +96,15 @@ async def test_without_an_agent_it_serves_on_and_the_next_agent_resends_nothing(
         await answers(port, "hello")
         pid = (await node.state("running")).pid
     async with load(port) as seen:
-        await asyncio.sleep(0.3)
+        await seen.more(50)
         assert await get(port) == "hello"
         async with agent(settings) as node:
             node.publish(LDS=resources)
-            assert await node.xds.caught_up(5)
+            assert await node.xds.caught_up(LIMIT)
             assert (await node.state("running")).pid == pid
             assert await node.counter("listener_manager.lds.update_success") == 1
             assert await node.counter("listener_manager.listener_modified") == 0
-            await asyncio.sleep(0.3)
-    assert seen.done > 100
+            await seen.more(50)
     assert not seen.failures
 
 
@@ -106,15 +117,14 @@ async def test_a_changed_bootstrap_is_taken_over_by_hot_restart_without_a_failed
         await answers(port, "hello")
         first = (await node.state("running")).pid
     async with load(port) as seen:
-        await asyncio.sleep(0.3)
+        await seen.more(50)
         async with agent(settings.model_copy(update={"proxy_concurrency": 2})) as node:
             node.publish(LDS=answering(port, "hello"))
             await until(lambda: node.proxy.status.epoch == 1 and node.proxy.status.state == "running")
-            await asyncio.sleep(1.0)
+            await seen.more(300)
             assert node.proxy.status.pid != first
             options = (await node.proxy.admin.document("/server_info"))["command_line_options"]
             assert options["restart_epoch"] == 1
-    assert seen.done > 300
     assert not seen.failures
     retiring = proxy.Record.read(launch_plan.plan_of(settings).record).retiring
     assert [process.pid for process, _ in retiring] == [first]
@@ -147,14 +157,15 @@ async def test_an_envoy_that_keeps_ending_is_started_with_growing_pauses_and_say
         if folder != Path("/") and folder.stat().st_uid == os.getuid():
             folder.chmod(folder.stat().st_mode | 0o755)
     fake = tmp_path / "envoy"
-    fake.write_text(f"#!/bin/sh\necho x >> {started}\necho out of order >&2\nexit 1\n")
+    fake.write_text(f"#!/bin/sh\ndate +%s.%N >> {started}\necho out of order >&2\nexit 1\n")
     fake.chmod(0o755)
     async with agent(settings, fake) as node:
-        await asyncio.sleep(2.0)
+        await until(lambda: len(started.read_text().splitlines()) >= 5)
         status = await node.state("backing-off")
     assert status.error == "out of order"
-    # 0.05 + 0.1 + 0.2 + 0.4 + 0.8 s of pauses fit into two seconds.
-    assert 3 <= len(started.read_text().splitlines()) <= 6
+    times = [float(line) for line in started.read_text().splitlines()]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert all(gap >= 0.05 * 2**number for number, gap in enumerate(gaps[:4])), gaps
 
 
 async def test_an_envoy_in_a_closed_home_folder_can_be_run(settings: Settings, tmp_path: Path) -> None:
@@ -236,15 +247,15 @@ async def test_drain_waits_for_open_connections_but_not_for_ever(settings: Setti
         node.publish(LDS=answering(port, "hello"))
         await answers(port, "hello")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(0.1)
+        active = f"listener.127.0.0.1_{port}.downstream_cx_active"
+        await node.counter_is(active, 1)
         began = time.monotonic()
         await node.proxy.drain(0.5)
-        assert time.monotonic() - began == pytest.approx(0.5, abs=0.2)
+        assert time.monotonic() - began >= 0.5
         writer.close()
-        await asyncio.sleep(0.1)
-        began = time.monotonic()
-        await node.proxy.drain(5)
-        assert time.monotonic() - began < 1
+        await node.counter_is(active, 0)
+        async with asyncio.timeout(LIMIT):
+            await node.proxy.drain(3600)
 
 
 async def test_a_log_that_grew_is_kept_once_and_emptied_in_place(

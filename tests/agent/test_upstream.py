@@ -100,9 +100,8 @@ async def following(server: Server, token: str = "") -> AsyncIterator[Upstream]:
 async def test_it_waits_for_a_server_then_joins_reports_and_follows(server: Server) -> None:
     async with following(server) as one:
         one.report((REVIEWS,))
-        await asyncio.sleep(0.5)
+        await until(lambda: bool(one.link.error))
         assert not one.link.connected
-        assert one.link.error
         await server.start()
         await until(lambda: REVIEWS in one.snapshot.value.workloads)
         assert one.link.connected
@@ -114,17 +113,17 @@ async def test_it_waits_for_a_server_then_joins_reports_and_follows(server: Serv
     assert key.stat().st_mode & 0o077 == 0
 
 
-async def test_changes_come_within_milliseconds_and_the_status_goes_up(server: Server) -> None:
+async def test_changes_come_by_themselves_and_the_status_goes_up(server: Server) -> None:
     await server.start()
     async with following(server) as one:
         one.report((REVIEWS,))
         await until(lambda: one.snapshot.value.version != "")
         await server.ask("PUT", "/v1/nodes/node-1/projects", {"projects": ["shop"], "everything": False})
-        await until(lambda: bool((record := one.snapshot.value.node("node-1")) and record.projects), within=1)
+        await until(lambda: bool((record := one.snapshot.value.node("node-1")) and record.projects))
         one.report(())
-        await until(lambda: one.snapshot.value.workloads == (), within=1)
+        await until(lambda: one.snapshot.value.workloads == ())
         told = {"node": "node-1", "fine": True}
-        for _ in range(100):
+        for _ in range(1000):
             if (await server.ask("GET", "/v1/nodes"))["nodes"][0]["status"] == told:
                 return
             await asyncio.sleep(0.05)
@@ -229,7 +228,7 @@ async def test_a_server_set_up_anew_is_joined_again(server: Server) -> None:
         for file in server.settings.paths.database.parent.iterdir():
             file.unlink()
         await server.start()
-        await until(lambda: one.link.connected, within=20)
+        await until(lambda: one.link.connected)
         await until(lambda: REVIEWS in one.snapshot.value.workloads)
 
 

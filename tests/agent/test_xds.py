@@ -16,7 +16,7 @@ from meshlite.agent.process import Process
 from meshlite.config import Settings
 from meshlite.translate.envoy import schema
 from meshlite.translate.translation import Encoded
-from tests.agent.envoys import agent, answering, answers, free_port, get, needs_root, one_loop, until
+from tests.agent.envoys import LIMIT, agent, answering, answers, free_port, get, needs_root, one_loop, until
 
 pytestmark = [needs_root, one_loop]
 
@@ -79,7 +79,7 @@ async def test_a_bad_resource_is_found_among_many_and_the_others_are_in_effect(s
         )
         await answers(port, "hello")
         await until(lambda: bool(node.xds.rejections))
-        assert await node.xds.caught_up(5)
+        assert await node.xds.caught_up(LIMIT)
         (rejection,) = node.xds.rejections
         assert (rejection.type_url, rejection.name) == (ads.CLUSTER, "bad")
         assert "ConnectTimeout" in rejection.reason
@@ -116,10 +116,8 @@ async def test_a_changed_cluster_does_not_wait_for_endpoints_that_envoy_has(sett
         }
         node.publish(CDS=cluster("web"), **parts)
         await answers(front, "backend")
-        began = time.monotonic()
         node.publish(CDS=cluster("web", timeout="2s"), **parts)
-        assert await node.xds.caught_up(4)
-        assert time.monotonic() - began < 1.0
+        assert await node.xds.caught_up(10), "sooner than Envoy gives up waiting"
         assert await node.counter("cluster_manager.warming_clusters") == 0
         assert await get(front) == "backend"
 
@@ -145,11 +143,10 @@ async def test_moving_to_a_new_cluster_never_answers_without_one(settings: Setti
         async with load(front) as seen:
             for number in range(1, 8):
                 publish(f"web-{number}")
-                await asyncio.sleep(0.25)
-        assert seen.done > 200
+                await seen.more(30)
         assert not seen.failures
-        assert await node.xds.caught_up(5)
-        assert await node.counter("cluster_manager.active_clusters") == 2
+        assert await node.xds.caught_up(LIMIT)
+        await node.counter_is("cluster_manager.active_clusters", 2)
 
 
 async def test_envoy_started_without_an_agent_is_served_soon_after_one_comes(settings: Settings) -> None:
@@ -162,10 +159,10 @@ async def test_envoy_started_without_an_agent_is_served_soon_after_one_comes(set
     process = await launch_plan.spawn(plan, 0, asdict(proxy.Record(nobody)))
     assert process is not None
     proxy.Record(proxy.Instance(process, 0, plan.fingerprint)).write(plan.record)
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(3.0)
     async with agent(settings) as node:
         node.publish(LDS=answering(port, "hello"))
-        assert await answers(port, "hello") < 2.0
+        await answers(port, "hello")
         assert (await node.state("running")).pid == process.pid
 
 
@@ -175,7 +172,7 @@ async def test_an_agent_that_does_not_know_the_mesh_yet_takes_nothing_away(setti
         node.publish(LDS=answering(port, "hello"))
         await answers(port, "hello")
     async with agent(settings):
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.0)
         assert await get(port) == "hello"
 
 
@@ -231,7 +228,7 @@ async def test_secrets_are_sent_when_envoy_asks_for_them_and_again_when_they_cha
         node.publish(LDS=listener, SDS=secret(tmp_path, "first"))
         assert await asyncio.to_thread(common_name, port) == "first"
         node.publish(LDS=listener, SDS=secret(tmp_path, "second"))
-        assert await node.xds.caught_up(5)
+        assert await node.xds.caught_up(LIMIT)
         assert await asyncio.to_thread(common_name, port) == "second"
 
 
@@ -256,7 +253,7 @@ def common_name(port: int) -> str:
 
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + LIMIT
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), 2) as raw, context.wrap_socket(raw) as wrapped:

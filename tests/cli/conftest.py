@@ -92,11 +92,11 @@ def server_process() -> Iterator[Mesh]:
             yield mesh
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
 def wait_for(mesh: Mesh, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             mesh.server.get("/v1/health")

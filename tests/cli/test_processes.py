@@ -18,13 +18,13 @@ STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
-time.sleep(30)
+time.sleep(600)
 """
 
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[Popen[bytes]]:
-    child = processes.start(["/bin/sleep", "30"], tmp_path / "log" / "sleep.log", os.environ)
+    child = processes.start(["/bin/sleep", "600"], tmp_path / "log" / "sleep.log", os.environ)
     yield child
     child.kill()
     child.wait()
@@ -33,14 +33,14 @@ def sleeper(tmp_path: Path) -> Iterator[Popen[bytes]]:
 def test_a_started_process_has_its_own_session_and_log(tmp_path: Path) -> None:
     log = tmp_path / "log" / "x.log"
     code = "import os, sys; print(os.getsid(0) == os.getpid(), sys.stdin.read() == ''); sys.stderr.write('e')"
-    processes.start([sys.executable, "-c", code], log, os.environ).wait(10)
+    processes.start([sys.executable, "-c", code], log, os.environ).wait(60)
     assert sorted(log.read_text().split()) == ["True", "True", "e"]
 
 
 def test_stop_ends_the_process(sleeper: Popen[bytes]) -> None:
     process = processes.of(sleeper.pid)
     assert process is not None
-    assert processes.stop(process, grace=5)
+    assert processes.stop(process, grace=60)
     assert processes.of(sleeper.pid) is None, "a zombie counts as ended"
     assert not processes.stop(process, grace=5)
 
@@ -53,7 +53,7 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     process = processes.of(child.pid)
     assert process is not None
     assert processes.stop(process, grace=0.1)
-    assert child.wait(5) == -9
+    assert child.wait(60) == -9
 
 
 def test_stop_spares_a_process_that_got_the_same_pid(sleeper: Popen[bytes]) -> None:
@@ -115,4 +115,4 @@ def test_wait_sees_the_end(sleeper: Popen[bytes]) -> None:
     assert process is not None
     assert not processes.wait(process, 0.05)
     sleeper.kill()
-    assert processes.wait(process, 5)
+    assert processes.wait(process, 60)

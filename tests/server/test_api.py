@@ -401,7 +401,7 @@ async def test_generations_guard_against_lost_updates(server: Running) -> None:
 # --- the stream ---
 
 
-async def line(stream: aiohttp.ClientResponse, timeout: float = 8.0) -> dict[str, Any]:
+async def line(stream: aiohttp.ClientResponse, timeout: float = 60.0) -> dict[str, Any]:
     async with asyncio.timeout(timeout):
         text = await stream.content.readline()
         return dict(json.loads(text))

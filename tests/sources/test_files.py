@@ -63,5 +63,5 @@ async def test_a_change_is_seen(tmp_path: Path) -> None:
     seen = source.watch()
     assert await anext(seen) == ()
     (tmp_path / "a.yaml").write_text("service: reviews\n")
-    found = await asyncio.wait_for(anext(seen), 2)
+    found = await asyncio.wait_for(anext(seen), 60)
     assert [item.workload.service for item in found] == ["reviews"]

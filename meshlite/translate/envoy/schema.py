@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -53,10 +53,22 @@ def parse(name: str, fields: Mapping[str, Any]) -> Message:
     found = message(name)()
     try:
         _filler().fill(found, fields)
-    except (json_format.ParseError, ValueError):
+    except (json_format.ParseError, ValueError, TypeError, AttributeError):
         # It says where in the whole the mistake is.
+        for place in _untyped(fields):
+            raise json_format.ParseError(f"{place} is not the name of a message") from None
         return json_format.ParseDict(dict(fields), message(name)(), descriptor_pool=pool())
     return found
+
+
+def _untyped(fields: Any, at: str = "") -> Iterator[str]:
+    """Where a message's type is anything but text, over which Protobuf's own reader stumbles."""
+    items = fields.items() if isinstance(fields, Mapping) else ()
+    for key, value in enumerate(fields) if isinstance(fields, list) else items:
+        place = f"{at}.{key}".lstrip(".")
+        if key == "@type" and not isinstance(value, str):
+            yield place
+        yield from _untyped(value, place)
 
 
 @functools.cache
