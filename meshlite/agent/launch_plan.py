@@ -106,6 +106,7 @@ def prepare(plan: Plan) -> None:
     os.chown(plan.folder, plan.settings.proxy_uid, plan.settings.proxy_uid)
     plan.folder.chmod(0o700)
     plan.log.parent.mkdir(parents=True, exist_ok=True)
+    plan.log.parent.chmod(0o750)
 
 
 @contextmanager

@@ -80,7 +80,8 @@ class Modules:
             raise ValueError(f"its sha256 is {found}, not {module.sha256}")
         if not body.startswith(MAGIC):
             raise ValueError("it is not a WebAssembly module")
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o755)
         path = self._folder / f"{found}.wasm"
         if not path.is_file():
             fresh = path.with_suffix(".new")

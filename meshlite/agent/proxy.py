@@ -178,6 +178,8 @@ class Proxy:
     async def _begin(self, epoch: int) -> Instance:
         """Start Envoy and wait until it serves. RuntimeError with its last words if it does not."""
         self.plan.config.write_text(self.plan.bootstrap)
+        os.chown(self.plan.config, -1, self.plan.settings.proxy_uid)
+        self.plan.config.chmod(0o640)
         self.status = replace(self.status, state="starting")
         self._log_start = size(self.plan.log)
         retired = ((old.process, time.time() + PARENT_SECONDS),) if (old := self._record.current) else ()

@@ -62,12 +62,14 @@ def pid_file(file: Path) -> Iterator[None]:
 
 
 def note(file: Path, process: Process) -> None:
-    """Name a process in `file`."""
+    """Name a process in `file`, which others may read."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.chmod(0o755)
     # Whoever starts a process and the process itself may do so at the same moment.
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         fresh.write_text(f"{process.pid} {process.started}\n")
+        fresh.chmod(0o644)
         fresh.replace(file)
     except OSError as error:
         fresh.unlink(missing_ok=True)
@@ -95,8 +97,11 @@ def start(
 
 
 def _start(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Its log is for its owner and the group: logs say who called whom."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    log.parent.chmod(0o750)
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "ab") as output:
+        log.chmod(0o640)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -209,7 +209,8 @@ def _make_folders(settings: Settings) -> None:
     """State is for the owner only; the run folder is entered by the node proxy's user too."""
     settings.paths.database.parent.mkdir(parents=True, exist_ok=True)
     settings.paths.database.parent.chmod(0o700)
-    settings.paths.run.mkdir(parents=True, exist_ok=True, mode=0o755)
+    settings.paths.run.mkdir(parents=True, exist_ok=True)
+    settings.paths.run.chmod(0o755)
 
 
 @contextmanager

@@ -55,5 +55,6 @@ def write(file: Path, held: Iterable[Attached]) -> None:
     """Replace the file as a whole; a crash leaves the old one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(file.name + ".new")
-    fresh.write_text(json.dumps([asdict(item) for item in held]))
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as opened:
+        opened.write(json.dumps([asdict(item) for item in held]))
     os.replace(fresh, file)

@@ -42,6 +42,7 @@ class Folder:
     def write_programs(self, real: tuple[str, ...]) -> None:
         """Each is replaced in one step, since the engine may run it at any time."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o755)
         python = os.path.realpath(sys.executable)
         text = script(Wrapper(real, python, self._ask, self._socket, self._fail_closed))
         replace(self._ask, Path(ask.__file__).read_bytes())
@@ -53,8 +54,8 @@ class Folder:
     def keep(self, note: Note, original: bytes | None) -> None:
         """Remember the file as it was. The note comes last: with it the memory is complete."""
         if original is not None:
-            replace(self._before, original)
-        replace(self._note, json.dumps(asdict(note)).encode())
+            replace(self._before, original, 0o600)
+        replace(self._note, json.dumps(asdict(note)).encode(), 0o600)
 
     def original(self, note: Note) -> bytes | None:
         return read(self._before) if note.existed else None
@@ -113,7 +114,9 @@ def read(file: Path) -> bytes | None:
 def replace(file: Path, content: bytes, mode: int = 0o644) -> None:
     """Write the file as a whole, never half; owner and mode stay where it exists, and a link to it does."""
     file = file.resolve()
-    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.parent.exists():
+        file.parent.mkdir(parents=True)
+        file.parent.chmod(0o755)
     fresh = file.with_name(file.name + ".meshlite-new")
     fresh.write_bytes(content)
     if file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,9 +61,13 @@ def agent(ctx: click.Context, server_url: str | None, token_file: Path | None, n
 
 @contextmanager
 def _process(name: str, file: Path) -> Iterator[None]:
-    """Run with a pid file; a start that cannot work ends in one sentence."""
+    """Run with a pid file; a start that cannot work ends in one sentence.
+
+    What the process writes is its own, unless it says otherwise.
+    """
     from meshlite.cli.processes import pid_file
 
+    os.umask(0o077)
     try:
         with pid_file(file):
             yield
