@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -108,6 +109,38 @@ def test_alone_it_answers_and_says_what_is_missing_then_finds_the_server(host: H
     host.start("server")
     wait(lambda: host.status()["server"]["connected"])
     assert (host.settings.paths.agent_state / "node.pem").exists()
+
+
+OPEN = {
+    "": 0o755,
+    "netns": 0o711,
+    "proxy": 0o700,
+    "*.pid": 0o644,
+    "admin.sock": 0o660,
+    "agent.sock": 0o660,
+    "bootstrap.json": 0o640,
+}
+"""What in the run folder is not its owner's alone: the node proxy's user has to get through."""
+
+
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def test_nobody_else_reads_what_the_mesh_keeps(host: Host) -> None:
+    host.start("server")
+    host.start("agent")
+    paths = host.settings.paths
+    assert host.proxy()
+    wait(lambda: host.status()["server"]["connected"] and (paths.agent_state / "snapshot.json").exists())
+    wait((paths.run / "proxy" / "admin.sock").exists)
+    for entry in (paths.run, *paths.run.iterdir()):
+        name = entry.name if entry != paths.run else ""
+        assert mode(entry) == OPEN.get(name, OPEN.get(f"*{entry.suffix}", 0o600)), entry
+    assert [mode(paths.state / name) for name in ("server", "agent", "log")] == [0o700, 0o700, 0o750]
+    kept = [file for file in paths.state.rglob("*") if file.is_file()]
+    assert {"meshlite.db", "snapshot.json", "node.key", "envoy.log"} <= {file.name for file in kept}
+    assert [str(file) for file in kept if mode(file) & 0o007] == []
 
 
 def test_metrics_and_health_are_on_loopback_and_the_admin_is_not(host: Host) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -151,31 +150,3 @@ def test_a_service_is_forgotten_some_time_after_its_last_container(mesh: Mesh) -
     mesh.project.up()
     mesh.eventually(lambda: services(mesh).get("odd", {}).get("address") == address, "it is back", 60)
     mesh.eventually(lambda: asked(mesh, "http://odd:8081/"), "it answers", 60)
-
-
-OPEN = {
-    "meshlite": 0o755,
-    "*.pid": 0o644,
-    "bootstrap.json": 0o640,
-    "*.sock": 0o660,
-    "hook.sock": 0o600,
-    "netns": 0o711,
-    "proxy": 0o700,
-    "modules": 0o755,
-}
-"""What in the run folder is not the owner's alone: the node proxy's user has to get through."""
-
-
-def test_nobody_else_reads_what_the_mesh_keeps(mesh: Mesh) -> None:
-    for entry in (Path("/run/meshlite"), *Path("/run/meshlite").iterdir()):
-        pattern = entry.name if entry.name in OPEN else f"*{entry.suffix}"
-        assert stat.S_IMODE(entry.stat().st_mode) == OPEN.get(pattern, 0o600), entry
-    folders = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in mesh.state.iterdir()}
-    assert folders == {"server": 0o700, "agent": 0o700, "log": 0o750, "runtime": 0o755}
-    programs = {"meshlite-runc", "ask.py"}
-    kept = [file for file in mesh.state.rglob("*") if file.is_file() and file.name not in programs]
-    assert {"meshlite.db", "snapshot.json", "node.key", "agent.log", "envoy.log", "note.json"} <= {
-        file.name for file in kept
-    }
-    readable = [str(file) for file in kept if file.stat().st_mode & 0o007]
-    assert readable == []
