@@ -57,10 +57,6 @@ def _given(value: object) -> bool:
     return value is not None
 
 
-def _of_gateways(labels: Mapping[str, str]) -> bool:
-    return labels.get("istio") in ("ingressgateway", "egressgateway")
-
-
 def _image(url: str) -> bool:
     return "://" not in url or url.startswith("oci://")
 
@@ -81,20 +77,23 @@ def _class_targets(references: tuple[Any, ...]) -> bool:
     return any(reference.kind == "GatewayClass" for reference in references)
 
 
+def _outside_target(reference: Any) -> bool:
+    return reference is not None and reference.kind in ("GatewayClass", "ServiceEntry")
+
+
 def _outside_targets(references: tuple[Any, ...]) -> bool:
-    return any(reference.kind in ("GatewayClass", "ServiceEntry") for reference in references)
+    return any(map(_outside_target, references))
 
 
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
-_AT_GATEWAYS = "gateways cannot be patched or extended yet: this would have no effect there"
-_TARGETS = "targets of the Gateway API are not supported yet: select by labels"
+_TARGETS = "is for waypoints, and there are none: it has no effect; name a Gateway or a Service"
 _OCI = "OCI images are not fetched: put the module on a web server (http, https) or on every node (file)"
 _SECRET = "is for OCI images, which are not fetched"
-_BOOTSTRAP = "all workloads of a node share one Envoy, whose bootstrap is its own: it cannot be patched"
-_WAYPOINT = "there are no waypoints: the mesh has a proxy on every node"
+_BOOTSTRAP = "has no effect: all workloads of a node share one Envoy, whose bootstrap is its own"
+_WAYPOINT = "has no effect: there are no waypoints; write SIDECAR_INBOUND for the called side"
 _SHARED = "has no effect: all workloads of a node share one Envoy, which runs as the node has it set up"
 _TRANSPORT = "is not looked at: within a node no chain has a transport socket"
 _CLASS = "is not looked at: say the place by INSERT_BEFORE or INSERT_AFTER and a subFilter"
@@ -159,10 +158,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
     Gap(_SC, "egress[].bind", "refused", _BIND),
     Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
-    Gap(_EF, "targetRefs", "refused", _TARGETS),
-    Gap(_EF, "configPatches[].applyTo", "refused", _BOOTSTRAP, _is("BOOTSTRAP"), "BOOTSTRAP"),
-    Gap(_EF, "configPatches[].match.context", "refused", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),
-    Gap(_EF, "configPatches[].match.waypoint", "refused", _WAYPOINT),
+    Gap(_EF, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
+    Gap(_EF, "configPatches[].applyTo", "warned", _BOOTSTRAP, _is("BOOTSTRAP"), "BOOTSTRAP"),
+    Gap(_EF, "configPatches[].match.context", "warned", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),
+    Gap(_EF, "configPatches[].match.waypoint", "warned", _WAYPOINT),
     Gap(_EF, "configPatches[].match.listener.portName", "warned", "was never built by Istio: no port has it"),
     Gap(_EF, "configPatches[].match.listener.filterChain.transportSocket", "warned", _TRANSPORT),
     Gap(_EF, "configPatches[].patch.filterClass", "warned", _CLASS, _not("UNSPECIFIED"), "all"),
@@ -174,17 +173,13 @@ GAPS: tuple[Gap, ...] = (
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
     Gap(_GW, "servers[].tls.mode", "warned", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
     Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
-    Gap(_EF, "configPatches[].match.context", "refused", _AT_GATEWAYS, _is("GATEWAY"), "GATEWAY"),
-    Gap(_EF, "workloadSelector.labels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
-    Gap(_WP, "selector.matchLabels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
-    Gap(_TE, "selector.matchLabels", "refused", _AT_GATEWAYS, _of_gateways, "gateways"),
     Gap(_WP, "url", "refused", _OCI, _image, "OCI images"),
-    Gap(_WP, "targetRef", "refused", _TARGETS),
-    Gap(_WP, "targetRefs", "refused", _TARGETS),
+    Gap(_WP, "targetRef", "warned", _TARGETS, _outside_target, "of kind GatewayClass, ServiceEntry"),
+    Gap(_WP, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
     Gap(_WP, "imagePullSecret", "warned", _SECRET),
     Gap(_WP, "verificationKey", "warned", "was never built by Istio: write sha256"),
     Gap(_TE, "wasm.url", "refused", _OCI, _image, "OCI images"),
-    Gap(_TE, "targetRefs", "refused", _TARGETS),
+    Gap(_TE, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
     Gap(_TE, "wasm.imagePullSecret", "warned", _SECRET),
     Gap(_TE, "wasm.verificationKey", "warned", "was never built by Istio: write sha256"),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),

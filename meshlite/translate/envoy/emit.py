@@ -20,13 +20,14 @@ from meshlite.translate.envoy import (
 )
 from meshlite.translate.envoy.chooser import chooser
 from meshlite.translate.envoy.patch import Patched, Reference
+from meshlite.translate.envoy.patch_place import AtGateway, Captured, Place
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.cluster import BLACK_HOLE, Cluster, EndpointSet, Http, InboundCluster, Policy
 from meshlite.translate.plan.gateway_listener import GatewayListener
 from meshlite.translate.plan.guard import Guard
 from meshlite.translate.plan.listener import Chooser, Entrance, HttpChain, Listener, TcpChain
 from meshlite.translate.plan.nodeplan import NodePlan
-from meshlite.translate.plan.patch import Added, AddedListener
+from meshlite.translate.plan.patch import Added, AddedListener, Patch
 from meshlite.translate.plan.resources import Told
 from meshlite.translate.plan.route import Match, Route, RouteTable, VirtualHost
 from meshlite.translate.translation import Encoded
@@ -85,6 +86,7 @@ def _unused(plan: NodePlan, used: frozenset[Reference]) -> Told:
     """Patches that select something here and match nothing of it."""
     lists = (
         *(one.patches for one in plan.listeners),
+        *(one.patches for one in plan.gateways),
         *(one.patches for one in plan.tables),
         *(one.patches for one in plan.clusters if one.patches),
         *(one.patches for one in plan.inbound),
@@ -131,11 +133,17 @@ def _listeners(
         shared = memo.within((id(one.tcp), id(one.chooser)), _shared, inbound, one.tcp, one.chooser)
         made[name] = plain = memo.within(name, _listener, one.entrance, one.http, shared)
         if one.patches:
-            patching = patch_listener.listener
-            made[name] = memo.of(("patched", name), patching, plain, one.entrance, one.patches)
+            made[name] = _patched(memo, name, plain, Captured(one.entrance), one.patches)
     for door in gateways:
-        made[door.entrance.name] = memo.of(door.entrance.name, _gateway, door)
+        name = door.entrance.name
+        made[name] = plain = memo.of(name, _gateway, replace(door, patches=()))
+        if door.patches:
+            made[name] = _patched(memo, name, plain, AtGateway.of(door), door.patches)
     return _batch(made)
+
+
+def _patched(memo: Memo, name: str, plain: Encoded, place: Place, patches: tuple[Patch, ...]) -> Patched:
+    return memo.of(("patched", name), patch_listener.listener, plain, place, patches)
 
 
 def _tables(memo: Memo, tables: tuple[RouteTable, ...]) -> Batch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from meshlite.translate.envoy.extension import network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.guards import connection_filters, request_filters
 from meshlite.translate.envoy.listener import EARLY_BYTES, NORMALIZED, addresses, shared
@@ -70,7 +71,8 @@ def _listener_filters(one: GatewayListener) -> list[dict[str, Any]]:
 
 
 def _chain(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
-    filters = [_manager(one, chain)] if chain.table else _tcp_filters(one, chain)
+    network = network_extensions(one.extensions)
+    filters = [*network, _manager(one, chain)] if chain.table else _tcp_filters(one, chain, network)
     fields = only(
         filter_chain_match=only(
             server_names=list(chain.server_names),
@@ -91,7 +93,7 @@ def _range(subnet: str) -> dict[str, Any]:
 
 def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
     """As Istio's gateways: clients are strangers, whose claims about themselves are replaced."""
-    filters = [*request_filters(one.guard, routed=True), *HTTP_FILTERS]
+    filters = [*request_filters(one.guard, one.extensions, routed=True), *HTTP_FILTERS]
     if chain.grpc_web:
         filters.insert(0, _GRPC_WEB)
     fields = {
@@ -117,14 +119,17 @@ def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": typed(_MANAGER, fields)}
 
 
-def _tcp_filters(one: GatewayListener, chain: GatewayChain) -> list[dict[str, Any]]:
+def _tcp_filters(
+    one: GatewayListener, chain: GatewayChain, network: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """A guard decides when the client's first bytes come; until then nobody behind it is spoken to."""
     guard = one.guard.of_connections()
     if guard.empty and not chain.targets:
-        return [_tcp_proxy(chain, {})]
+        return [*network, _tcp_proxy(chain, {})]
     toward = [check for rules in chain.targets for check in checks(Guard(rules), "network")]
     held = {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_BYTES}
-    return [*connection_filters(guard), *checks(guard, "network"), *toward, _tcp_proxy(chain, held)]
+    judging = [*connection_filters(guard), *checks(guard, "network"), *toward]
+    return [*judging, *network, _tcp_proxy(chain, held)]
 
 
 def _tcp_proxy(chain: GatewayChain, more: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ MESSAGES = {
 
 _TYPED_STRUCTS = ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct")
 _DURATION = "google.protobuf.Duration"
+_VERSION = "transport_api_version"
+_SERVICES = ("grpc_service", "grpc_services", "cluster_names")
 
 Reference = tuple[str, int]
 """A patch by its resource and its place there."""
@@ -74,7 +76,44 @@ class Work:
 
 def value(patch: Patch) -> Any:
     """Raises ParseError, with the path, for what is not in Envoy's schema."""
-    return schema.parse(MESSAGES[patch.apply_to], plain(patch.value))
+    found = schema.parse(MESSAGES[patch.apply_to], plain(patch.value))
+    _of_today(found)
+    return found
+
+
+def _of_today(message: Any) -> None:
+    """Patches that leave the version of Envoy's API open, as older ones do, mean the only one there is."""
+    for descriptor, given in message.ListFields():
+        if descriptor.message_type is not None:
+            values = given.values() if _is_map(descriptor) else given if descriptor.is_repeated else (given,)
+            for one in values:
+                _any_of_today(one)
+    known = message.DESCRIPTOR.fields_by_name.get(_VERSION)
+    if known is not None and getattr(message, _VERSION) == 0 and _asks(message):
+        setattr(message, _VERSION, known.enum_type.values_by_name["V3"].number)
+
+
+def _any_of_today(message: Any) -> None:
+    kind = getattr(message, "DESCRIPTOR", None)
+    if kind is None:
+        return
+    if kind.full_name == "google.protobuf.Any":
+        held = unpack(message)
+        _of_today(held)
+        message.value = held.SerializeToString(deterministic=True)
+    else:
+        _of_today(message)
+
+
+def _asks(message: Any) -> bool:
+    """Whether it says whom to ask, so that a version means something."""
+    return any(name in message.DESCRIPTOR.fields_by_name and _has(message, name) for name in _SERVICES)
+
+
+def _has(message: Any, name: str) -> bool:
+    if message.DESCRIPTOR.fields_by_name[name].is_repeated:
+        return bool(getattr(message, name))
+    return bool(message.HasField(name))
 
 
 def plain(fields: Any) -> Any:

@@ -1,15 +1,13 @@
 """Patches of listeners, their filter chains and filters.
 
 Where Istio has a listener for each port, one listener takes everything a workload sends, and its chains
-stand for ports. So a match by Istio's `portNumber`, or its listeners' names, chooses chains;
-docs/envoy-filter.md has the mapping.
+stand for ports. So a match by Istio's `portNumber`, or its listeners' names, chooses chains; at gateways both
+have a listener for each port. docs/envoy-filter.md has the mapping.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from meshlite.translate.envoy import schema
@@ -23,30 +21,25 @@ from meshlite.translate.envoy.patch import (
     set_list,
     unpack,
 )
+from meshlite.translate.envoy.patch_place import Place
 from meshlite.translate.envoy.patch_routes import patch_table
-from meshlite.translate.plan.listener import Entrance
 from meshlite.translate.plan.patch import Patch
 from meshlite.translate.translation import Encoded
 
 MANAGER = "envoy.filters.network.http_connection_manager"
 
-_CAPTURE = {False: (15001, "virtualOutbound"), True: (15006, "virtualInbound")}
 _ALIASES = {
     "envoy.http_connection_manager": MANAGER,
     "envoy.tcp_proxy": "envoy.filters.network.tcp_proxy",
     "envoy.router": "envoy.filters.http.router",
 }
 _ONE_LISTENER = "one listener takes all ports, so this cannot be for one of them: match 15001 or 15006"
-_PORT = re.compile(r"(?:http|tcp)/(?:outbound\|)?(\d+)(?:\||$)")
-_SERVES = ("http/1.0", "http/1.1", "h2c")
-_OF_THE_MESH = ("istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2", "h2")
 _CLOSE = "envoy.extensions.filters.network.direct_response.v3.Config"
 
 
-def listener(encoded: Encoded, entrance: Entrance, patches: tuple[Patch, ...]) -> Patched:
+def listener(encoded: Encoded, place: Place, patches: tuple[Patch, ...]) -> Patched:
     work = Work()
     message: Any = schema.message(schema.LISTENER).FromString(encoded.body)
-    place = _Place(entrance)
     for patch in (one for one in patches if one.apply_to == "LISTENER" and place.takes(one)):
         if not place.whole(patch):
             work.tell(patch, _ONE_LISTENER)
@@ -57,17 +50,26 @@ def listener(encoded: Encoded, entrance: Entrance, patches: tuple[Patch, ...]) -
             work.found(patch)
             merge_patch(patch, message, source)
     _listener_filters(work, message, place, patches)
-    for chain in message.filter_chains:
-        _chain(work, chain, place, patches)
+    kept = [chain for chain in message.filter_chains if _chain(work, chain, place, patches)]
+    if len(kept) < len(message.filter_chains):
+        set_list(message, "filter_chains", kept)
     for patch in (one for one in patches if one.apply_to == "FILTER_CHAIN" and one.operation == "ADD"):
         if place.takes(patch):
-            work.tell(patch, "chains are chosen by port and address, so one that is added is never asked")
+            _add_chain(work, message, place, patch)
     _resolve_extensions(work, message, patches)
-    return work.done(message)
+    return work.done(message if message.filter_chains else None)
+
+
+def _add_chain(work: Work, message: Any, place: Place, patch: Patch) -> None:
+    if not place.matched:
+        work.tell(patch, "chains are chosen by port and address, so one that is added is never asked")
+    elif (source := work.value(patch)) is not None:
+        work.found(patch)
+        message.filter_chains.append(source)
 
 
 def added(patch: Patch, key: str, path: str) -> Patched:
-    """A listener of a patch's own, opened in a workload's network namespace."""
+    """A listener of a patch's own, opened in a workload's network namespace; `path` empty: in the host's."""
     work = Work()
     message = work.value(patch)
     if message is None:
@@ -75,66 +77,13 @@ def added(patch: Patch, key: str, path: str) -> Patched:
     work.found(patch)
     message.name = f"{message.name}/{key}"
     for address in (message.address, *(one.address for one in message.additional_addresses)):
-        if address.HasField("socket_address") and not address.socket_address.network_namespace_filepath:
-            address.socket_address.network_namespace_filepath = path
+        socket = address.socket_address if address.HasField("socket_address") else None
+        if path and socket is not None and not socket.network_namespace_filepath:
+            socket.network_namespace_filepath = path
     return work.done(message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A listener as Istio's names and ports describe it."""
-
-    entrance: Entrance
-
-    @property
-    def door(self) -> bool:
-        """Only the mesh comes in here, which in Istio is what comes with mutual TLS."""
-        return not self.entrance.addresses
-
-    def takes(self, patch: Patch) -> bool:
-        """Whether the listener, or some chain of it, may be meant."""
-        return True if patch.listener is None else self._named(patch.listener.name)
-
-    def whole(self, patch: Patch) -> bool:
-        match = patch.listener
-        port, name = _CAPTURE[self.entrance.inbound]
-        return match is None or (match.name in ("", name) and match.port_number in (0, port))
-
-    def _named(self, name: str) -> bool:
-        _, own = _CAPTURE[self.entrance.inbound]
-        return name in ("", own) or (not self.entrance.inbound and re.search(r"_\d+$", name) is not None)
-
-    def chain(self, patch: Patch, chain: Any) -> bool:
-        match = patch.listener
-        if match is None:
-            return True
-        port = _port(chain)
-        capture, _ = _CAPTURE[self.entrance.inbound]
-        named = re.search(r"_(\d+)$", match.name)
-        wanted = int(named[1]) if named else match.port_number
-        if not self._named(match.name) or wanted not in (0, port, capture):
-            return False
-        return match.filter_chain is None or self._fits(match.filter_chain, chain, port)
-
-    def _fits(self, match: Any, chain: Any, port: int) -> bool:
-        if match.sni or (match.name and match.name != chain.name):
-            return False
-        if match.transport_protocol not in ("", "tls" if self.door else "raw_buffer"):
-            return False
-        if match.destination_port not in (0, port):
-            return False
-        http = chain.name.startswith("http")
-        known = (*(_SERVES if http else ()), *(_OF_THE_MESH if self.door else ()))
-        protocols = [part.strip() for part in match.application_protocols.split(",") if part.strip()]
-        return all(protocol in known for protocol in protocols)
-
-
-def _port(chain: Any) -> int:
-    found = _PORT.match(chain.name)
-    return int(found[1]) if found else 0
-
-
-def _listener_filters(work: Work, message: Any, place: _Place, patches: tuple[Patch, ...]) -> None:
+def _listener_filters(work: Work, message: Any, place: Place, patches: tuple[Patch, ...]) -> None:
     """The mesh's own connections come in without any of these."""
     if place.door:
         return
@@ -146,12 +95,13 @@ def _listener_filters(work: Work, message: Any, place: _Place, patches: tuple[Pa
         _edit(work, patch, message, "listener_filters", _by_name(name) if name else None, 0)
 
 
-def _chain(work: Work, chain: Any, place: _Place, patches: tuple[Patch, ...]) -> None:
+def _chain(work: Work, chain: Any, place: Place, patches: tuple[Patch, ...]) -> bool:
+    """Whether the chain is still there."""
     for patch in (one for one in patches if one.apply_to == "FILTER_CHAIN" and place.chain(one, chain)):
         if patch.operation == "REMOVE":
             work.found(patch)
             _close(chain)
-            return
+            return not place.matched
         if merges(patch) and (source := work.value(patch)) is not None:
             work.found(patch)
             merge_patch(patch, chain, source)
@@ -161,6 +111,7 @@ def _chain(work: Work, chain: Any, place: _Place, patches: tuple[Patch, ...]) ->
     for filter in chain.filters:
         if filter.name == MANAGER:
             _manager(work, filter, fitting)
+    return True
 
 
 def _close(chain: Any) -> None:

@@ -59,11 +59,16 @@ def patch_table(work: Work, table: Any, patches: tuple[Patch, ...]) -> None:
 
 
 def _table_fits(patch: Patch, name: str) -> bool:
-    """`9080/shop` is what Istio calls 9080; `inbound|9080||4000` is its inbound|9080||."""
+    """`9080/shop` is what Istio calls 9080; `inbound|9080||4000` is its inbound|9080||.
+
+    Of a gateway's `http.8080` only the port is told, of `https.443.https.web.shop` all of it.
+    """
     match = patch.routes
     if match is None:
         return True
     known = name.partition("/")[0]
+    if known.startswith(("http.", "https.")):
+        return match.name in ("", known, name) and _gateway_fits(match, known)
     if known.startswith("inbound|"):
         known = known.rpartition("|")[0] + "|"
     parts = known.split("|")
@@ -71,6 +76,16 @@ def _table_fits(patch: Patch, name: str) -> bool:
     if match.port_name or match.gateway:
         return False
     return match.name in ("", known, name) and match.port_number in (0, int(port) if port.isdigit() else -1)
+
+
+def _gateway_fits(match: Any, name: str) -> bool:
+    kind, port, *rest = name.split(".")
+    port_name, gateway, namespace = rest if kind == "https" and len(rest) == 3 else ("", "", "")
+    return bool(
+        match.port_number in (0, int(port))
+        and match.port_name in ("", port_name)
+        and match.gateway in ("", f"{namespace}/{gateway}")
+    )
 
 
 def _host(work: Work, host: Any, patches: list[Patch]) -> bool:

@@ -1,11 +1,11 @@
-"""Decides which workloads a policy is for: by labels, by the service it is attached to, by its namespace.
+"""Decides which workloads a resource is for: by labels, by what it is attached to, by its namespace.
 
 Source: https://istio.io/latest/docs/reference/config/type/workload-selector/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -37,6 +37,36 @@ class Called:
     namespace: str
     service: str
     labels: Mapping[str, str]
+
+
+Has = Callable[[Mapping[str, str]], bool]
+"""Whether labels are a workload's, or those of a group of callers."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the calls of some workloads, as patches and extensions choose it.
+
+    `service`: the one that is called there; `gateways`: (namespace, name) of the Gateways that it serves.
+    """
+
+    namespace: str
+    has: Has
+    service: str = ""
+    gateways: frozenset[tuple[str, str]] = frozenset()
+
+    def chosen(
+        self, namespace: str, labels: Mapping[str, str], targets: tuple[PolicyTargetReference, ...]
+    ) -> bool:
+        """Whether a resource of a namespace is for it. The root namespace's labels are for all namespaces."""
+        if targets:
+            return any(self._is(namespace, target) for target in targets)
+        return namespace in (self.namespace, ROOT_NAMESPACE) and self.has(labels)
+
+    def _is(self, namespace: str, target: PolicyTargetReference) -> bool:
+        if target.kind == "Gateway":
+            return (namespace, target.name) in self.gateways
+        return target.kind == "Service" and (namespace, target.name) == (self.namespace, self.service)
 
 
 def targets(spec: Policy) -> tuple[PolicyTargetReference, ...]:

@@ -11,18 +11,23 @@ Selector = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """All workloads of `namespace` for which exactly these of all `selectors` in resources hold."""
+    """All workloads of `namespace` for which exactly these of all `selectors` in resources hold.
+
+    `gateway`: the one that calls on behalf of its clients, by itself and not as the workload it may be.
+    """
 
     namespace: str
     selectors: frozenset[Selector] = frozenset()
+    gateway: str = ""
 
     @property
     def name(self) -> str:
         """`shop`, or `shop/app=web,version=v1;tier=front` where selectors single these callers out."""
+        whose = f"{self.namespace}@{self.gateway}" if self.gateway else self.namespace
         if not self.selectors:
-            return self.namespace
+            return whose
         written = (",".join(f"{key}={value}" for key, value in pairs) for pairs in sorted(self.selectors))
-        return f"{self.namespace}/{';'.join(written)}"
+        return f"{whose}/{';'.join(written)}"
 
     def table(self, port: int) -> str:
         """The name of the route table that these callers follow on a port."""

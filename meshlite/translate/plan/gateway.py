@@ -6,8 +6,9 @@ Source: https://istio.io/latest/docs/reference/config/networking/gateway/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from meshlite.model.made import made_from
 from meshlite.model.mesh import Service, Snapshot
 from meshlite.model.names import (
     EGRESS_GATEWAY,
@@ -53,7 +54,8 @@ class Gate:
     attachment: str = ""
 
     def caller(self, selectors: Iterable[Selector]) -> Caller:
-        return caller(self.workload.namespace, labels(self.workload), selectors)
+        found = caller(self.workload.namespace, labels(self.workload), selectors)
+        return replace(found, gateway=self.attachment or self.workload.name)
 
     @property
     def private(self) -> bool:
@@ -99,6 +101,13 @@ class Serving:
         tls = self.server.tls
         return self.protocol in TLS and not (tls is not None and tls.mode == "ISTIO_MUTUAL")
 
+    @property
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """Namespace and name of the Gateway, and of those of the Gateway API that it was made from."""
+        for key in (self.gateway.key, *made_from(self.gateway.resource.annotations)):
+            _, namespace, name = key.split("/", 2)
+            yield namespace, name
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -106,6 +115,12 @@ class Opened:
 
     gate: Gate
     servings: tuple[Serving, ...]
+
+    def keys(self, resources: Iterable[str]) -> frozenset[tuple[str, str]]:
+        """What policies, patches and extensions may be attached to that are for Gateways of these keys."""
+        resources = frozenset(resources)
+        servings = (serving for serving in self.servings if serving.gateway.key in resources)
+        return frozenset(key for serving in servings for key in serving.keys)
 
 
 def opened(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from meshlite.model.made import made_from
 from meshlite.model.mesh import PathNormalization
 from meshlite.translate.plan.attachment import Called
 from meshlite.translate.plan.catalog import labels
 from meshlite.translate.plan.destinations import Destinations
-from meshlite.translate.plan.gateway import Opened, Serving
+from meshlite.translate.plan.gateway import Opened
 from meshlite.translate.plan.gateway_listener import GatewayChain, GatewayListener
 from meshlite.translate.plan.gateway_routes import Edge
 from meshlite.translate.plan.guard import NOTHING, Guard
@@ -51,14 +50,5 @@ def _toward(
 def _guard(one: GatewayListener, opened: Opened, book: Book) -> Guard:
     workload = opened.gate.workload
     called = Called(workload.namespace, workload.service, labels(workload))
-    servings = (serving for serving in opened.servings if serving.gateway.key in one.resources)
-    keys = frozenset(key for serving in servings for key in _keys(serving))
-    return book.at_gateway(called, keys).settled(one.entrance.port, workload.addresses)
-
-
-def _keys(serving: Serving) -> Iterator[tuple[str, str]]:
-    """The Gateway's, and those of the Gateway API that it was made from."""
-    gateway = serving.gateway
-    for key in (gateway.key, *made_from(gateway.resource.annotations)):
-        _, namespace, name = key.split("/", 2)
-        yield namespace, name
+    guard = book.at_gateway(called, opened.keys(one.resources))
+    return guard.settled(one.entrance.port, workload.addresses)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.guard import NOTHING, Guard, Rules
 from meshlite.translate.plan.listener import Entrance
+from meshlite.translate.plan.patch import Patch
 
 Clients = Literal["none", "optional", "required"]
 
@@ -59,7 +61,8 @@ class GatewayListener:
     """One port of a gateway. `resources`: the Gateways that ask for it.
 
     `proxy_protocol`: connections begin with the PROXY protocol. `trusted_proxies`: how many entries of
-    X-Forwarded-For, counted from the last, are of proxies of one's own. `guard`: what clients meet first.
+    X-Forwarded-For, counted from the last, are of proxies of one's own. `guard`: what clients meet first,
+    `extensions`: beside it.
     """
 
     entrance: Entrance
@@ -68,3 +71,5 @@ class GatewayListener:
     proxy_protocol: bool = False
     trusted_proxies: int = 0
     guard: Guard = NOTHING
+    extensions: tuple[Extension, ...] = ()
+    patches: tuple[Patch, ...] = ()

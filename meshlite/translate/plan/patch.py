@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from meshlite.model.networking.envoy_filter import (
     ProxyMatch,
     RouteConfigurationMatch,
 )
+from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.resources import Applied
 
 ISTIO_VERSION = "1.30.0"
@@ -33,9 +34,6 @@ LISTENERS: frozenset[str] = frozenset(
 )
 ROUTES: frozenset[str] = frozenset({"ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE"})
 CLUSTERS: frozenset[str] = frozenset({"CLUSTER"})
-
-Has = Callable[[Mapping[str, str]], bool]
-"""Whether labels are a workload's, or those of a group of callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +113,13 @@ def ordered(filters: tuple[Applied[EnvoyFilter], ...]) -> tuple[Applied[EnvoyFil
 
 
 def selected(
-    filters: tuple[Applied[EnvoyFilter], ...],
-    namespace: str,
-    has: Has,
-    context: Context,
-    metadata: Mapping[str, str],
+    filters: tuple[Applied[EnvoyFilter], ...], side: Side, context: Context, metadata: Mapping[str, str]
 ) -> tuple[Patch, ...]:
-    """The patches for workloads of `namespace`, in order. The root namespace's are for all namespaces."""
+    """The patches for one side of workloads, in order."""
     return tuple(
         patch
         for one in filters
-        if one.namespace in (namespace, ROOT_NAMESPACE) and has(_labels(one))
+        if side.chosen(one.namespace, _labels(one), one.spec.target_refs)
         for patch in _patches(one)
         if patch.within(context) and _runs(patch.proxy, metadata)
     )

@@ -23,6 +23,7 @@ from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.node import Attachment, Module, ModuleState, NodeView
 from meshlite.translate.plan import inbound
 from meshlite.translate.plan.action import mirrors
+from meshlite.translate.plan.attachment import Has, Side
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
 from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, catalog, labels
@@ -40,6 +41,8 @@ from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.external import with_declared
 from meshlite.translate.plan.gateway import Opened, opened, with_gateways
 from meshlite.translate.plan.gateway_guards import guarded
+from meshlite.translate.plan.gateway_patches import extended, side
+from meshlite.translate.plan.gateway_patches import patches as gateway_patches
 from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.guard import NOTHING
 from meshlite.translate.plan.guards import Book, Guarding, book, guards
@@ -53,7 +56,6 @@ from meshlite.translate.plan.patch import (
     LISTENERS,
     Added,
     AddedListener,
-    Has,
     added,
     inward,
     mentioned,
@@ -62,7 +64,7 @@ from meshlite.translate.plan.patch import (
     selected,
 )
 from meshlite.translate.plan.patch import selectors as patching
-from meshlite.translate.plan.plugins import Group, Mode, Plugin, chosen, plugins, report_missing, wanted
+from meshlite.translate.plan.plugins import Mode, Plugin, chosen, plugins, report_missing, wanted
 from meshlite.translate.plan.plugins import selectors as plugging
 from meshlite.translate.plan.resources import Applied, Read, Report, of_kind, read, tell
 from meshlite.translate.plan.route import RouteTable, Text, within
@@ -90,13 +92,13 @@ def plan(
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
     views = tuple(_view(memo, mesh, followed, caller) for caller in callers)
-    gates = _gates(memo, mesh, followed, found, views)
+    gates = _gates(memo, mesh, followed, found)
     fenced = within(node.virtual_network, node.virtual_network6)
     seen = {view.caller: _seen(memo, view, mesh, fenced, report) for view in views}
     edges = _edges(memo, found, gates, mesh, snapshot, report)
     doors = tuple(door for resident in residents for door in resident.doors)
     chains = {(door.workload, door.port): door.name for door in doors}
-    every = tuple({view.caller: view for view in (*views, *gates.values())}.values())
+    every = (*views, *gates.values())
     used = memo.of(
         "uses", uses, mesh.services, followed, every, _chained(residents, mesh), mesh.guards.by_service
     )
@@ -123,9 +125,9 @@ def plan(
         memo.within("endpoints", endpoints, used, mesh.replicas, chains, node),
         node.mark,
         tuple(door.cluster for door in doors),
-        _added_clusters(views, residents, mesh.services),
-        _added_listeners(seen, residents),
-        _modules(mesh, views, residents, report),
+        _added_clusters(every, residents, mesh.services),
+        (*_added_listeners(seen, residents), *_added_at_gateways(found, mesh)),
+        _modules(mesh, views, residents, found, report),
         tuple(listener for edge in edges for listener in edge.listeners),
     )
     return decided, strict
@@ -152,8 +154,8 @@ class _Mesh:
     def scope(self, caller: Caller) -> Scope:
         return scope(self.sidecars, self.unknown, caller)
 
-    def extensions(self, namespace: str, has: Has, mode: Mode) -> tuple[Extension, ...]:
-        return chosen(self.plugins, namespace, has, mode, self.modules)
+    def extensions(self, side: Side, mode: Mode) -> tuple[Extension, ...]:
+        return chosen(self.plugins, side, mode, self.modules)
 
 
 @dataclass(frozen=True)
@@ -300,8 +302,9 @@ def _guards(mesh: _Mesh, workloads: tuple[Workload, ...]) -> Guards:
 
 
 def _view(memo: Memo, mesh: _Mesh, usual: Mapping[str, Rule | None], caller: Caller) -> Destinations:
-    patches = selected(mesh.filters, caller.namespace, caller.has, "SIDECAR_OUTBOUND", {})
-    extensions = mesh.extensions(caller.namespace, caller.has, "CLIENT")
+    side = Side(caller.namespace, caller.has)
+    patches = selected(mesh.filters, side, "SIDECAR_OUTBOUND", {})
+    extensions = mesh.extensions(side, "CLIENT")
     inputs = (mesh.services, mesh.rules, usual, caller, mesh.scope(caller), patches, extensions)
     return memo.of(("view", caller), destinations, *inputs)
 
@@ -311,24 +314,24 @@ def _gates(
     mesh: _Mesh,
     usual: Mapping[str, Rule | None],
     found: tuple[Opened, ...],
-    views: tuple[Destinations, ...],
 ) -> Mapping[Caller, Destinations]:
     """Gateways as callers. What Sidecars and patches say of workloads' outbound side is not theirs."""
-    known = {view.caller: view for view in views}
-    callers = {one.gate.caller(mesh.selectors) for one in found}
-    return {
-        caller: known.get(caller)
-        or memo.of(("view", caller), destinations, mesh.services, mesh.rules, usual, caller, Scope(), (), ())
-        for caller in sorted(callers, key=lambda caller: caller.name)
-    }
+    views = {}
+    for one in found:
+        caller, patches = one.gate.caller(mesh.selectors), gateway_patches(one, mesh.filters)
+        inputs = (mesh.services, mesh.rules, usual, caller, Scope(), patches, ())
+        views[caller] = memo.of(("view", caller), destinations, *inputs)
+    return views
 
 
 def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
-    has = _has(workload)
-    patches = selected(mesh.filters, workload.namespace, has, "SIDECAR_INBOUND", {})
-    return ServerSide(
-        inward(patches, workload.service_fqdn), mesh.extensions(workload.namespace, has, "SERVER")
-    )
+    side = _called(workload)
+    patches = selected(mesh.filters, side, "SIDECAR_INBOUND", {})
+    return ServerSide(inward(patches, workload.service_fqdn), mesh.extensions(side, "SERVER"))
+
+
+def _called(workload: Workload) -> Side:
+    return Side(workload.namespace, _has(workload), workload.service)
 
 
 def _has(workload: Workload) -> Has:
@@ -337,12 +340,17 @@ def _has(workload: Workload) -> Has:
 
 
 def _modules(
-    mesh: _Mesh, views: tuple[Destinations, ...], residents: tuple[_Resident, ...], report: Report
+    mesh: _Mesh,
+    views: tuple[Destinations, ...],
+    residents: tuple[_Resident, ...],
+    found: tuple[Opened, ...],
+    report: Report,
 ) -> tuple[Module, ...]:
     """What the extensions of this node need."""
-    callers: list[Group] = [(view.caller.namespace, view.caller.has, "CLIENT") for view in views]
-    called: list[Group] = [(one.owner.namespace, _has(one.owner), "SERVER") for one in residents]
-    modules = wanted(mesh.plugins, (*callers, *called))
+    callers = [Side(view.caller.namespace, view.caller.has) for view in views]
+    calling: list[tuple[Side, Mode]] = [(one, "CLIENT") for one in (*callers, *map(side, found))]
+    called: list[tuple[Side, Mode]] = [(_called(one.owner), "SERVER") for one in residents]
+    modules = wanted(mesh.plugins, (*calling, *called))
     tell(report_missing(mesh.plugins, modules, mesh.modules), report)
     return modules
 
@@ -381,6 +389,13 @@ def _added_listeners(
             *added(one.side.patches, LISTENERS),
         )
     )
+
+
+def _added_at_gateways(found: tuple[Opened, ...], mesh: _Mesh) -> Iterator[AddedListener]:
+    for one in found:
+        key = one.gate.attachment or one.gate.workload.name
+        for patch in added(gateway_patches(one, mesh.filters), LISTENERS):
+            yield AddedListener(patch, f"gateway/{key}", one.gate.path)
 
 
 def _seen(
@@ -422,7 +437,8 @@ def _edges(
         view, name = views[one.gate.caller(mesh.selectors)], ("edge", one.gate.workload.id)
         made, told = memo.within(name, edge, one, mesh.virtual_services, view, trust_domain)
         tell(told, report)
-        edges.append(guarded(made, one, view, mesh.book, mesh.guards.by_service, normalization))
+        made = guarded(made, one, view, mesh.book, mesh.guards.by_service, normalization)
+        edges.append(extended(made, one, mesh.filters, mesh.plugins, mesh.modules))
     return tuple(edges)
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshlite.model.extensions import TrafficExtension, TrafficSelector, WasmConfig, WasmPlugin
-from meshlite.model.names import ROOT_NAMESPACE
+from meshlite.model.selector import PolicyTargetReference
 from meshlite.translate.node import Module, ModuleState
+from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.extension import Extension, Lua, Missing, Wasm
-from meshlite.translate.plan.patch import Has
 from meshlite.translate.plan.resources import Applied, Told
 
 Mode = Literal["CLIENT", "SERVER"]
@@ -25,12 +25,16 @@ PHASES = ("AUTHN", "AUTHZ", "STATS")
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Either kind of resource. `match`: any of them; `order`: lower comes first."""
+    """Either kind of resource, for workloads with the labels `wanted`, or for its `targets`.
+
+    `match`: any of them; `order`: lower comes first.
+    """
 
     key: str
     name: str
     namespace: str
     wanted: tuple[tuple[str, str], ...]
+    targets: tuple[PolicyTargetReference, ...]
     order: tuple[int, int]
     match: tuple[TrafficSelector, ...]
     code: WasmConfig | Lua
@@ -67,23 +71,15 @@ def plugins(
 
 
 def chosen(
-    plugins: tuple[Plugin, ...],
-    namespace: str,
-    has: Has,
-    mode: Mode,
-    modules: Mapping[Module, ModuleState],
+    plugins: tuple[Plugin, ...], side: Side, mode: Mode, modules: Mapping[Module, ModuleState]
 ) -> tuple[Extension, ...]:
-    """The filters for workloads of `namespace`, in order. The root namespace's are for all namespaces."""
-    return tuple(_extensions(plugins, namespace, has, mode, modules))
+    """The filters for one side of workloads, in order. Gateways are clients of what is behind them."""
+    return tuple(_extensions(plugins, side, mode, modules))
 
 
-Group = tuple[str, Has, Mode]
-"""Workloads on one side of their calls: their namespace, and which labels they have."""
-
-
-def wanted(plugins: tuple[Plugin, ...], groups: tuple[Group, ...]) -> tuple[Module, ...]:
+def wanted(plugins: tuple[Plugin, ...], sides: tuple[tuple[Side, Mode], ...]) -> tuple[Module, ...]:
     """What these workloads' filters need, also where traffic may go on without it."""
-    modules = (plugin.module for plugin in plugins if any(_selects(plugin, *group) for group in groups))
+    modules = (plugin.module for plugin in plugins if any(_selects(plugin, *side) for side in sides))
     return tuple(dict.fromkeys(module for module in modules if module is not None))
 
 
@@ -107,14 +103,10 @@ def selectors(plugins: tuple[Plugin, ...]) -> Iterator[Mapping[str, str]]:
 
 
 def _extensions(
-    plugins: tuple[Plugin, ...],
-    namespace: str,
-    has: Has,
-    mode: Mode,
-    modules: Mapping[Module, ModuleState],
+    plugins: tuple[Plugin, ...], side: Side, mode: Mode, modules: Mapping[Module, ModuleState]
 ) -> Iterator[Extension]:
     for plugin in plugins:
-        if not _selects(plugin, namespace, has, mode) or (code := _code(plugin, modules)) is None:
+        if not _selects(plugin, side, mode) or (code := _code(plugin, modules)) is None:
             continue
         network = isinstance(plugin.code, WasmConfig) and plugin.code.type == "NETWORK"
         place = min(plugin.order[0], 2)
@@ -122,9 +114,9 @@ def _extensions(
         yield Extension(name, code, network, plugin.ports(mode) or (), place)
 
 
-def _selects(plugin: Plugin, namespace: str, has: Has, mode: Mode) -> bool:
-    here = plugin.namespace in (namespace, ROOT_NAMESPACE)
-    return here and plugin.ports(mode) is not None and has(dict(plugin.wanted))
+def _selects(plugin: Plugin, side: Side, mode: Mode) -> bool:
+    here = side.chosen(plugin.namespace, dict(plugin.wanted), plugin.targets)
+    return here and plugin.ports(mode) is not None
 
 
 def _code(plugin: Plugin, modules: Mapping[Module, ModuleState]) -> Lua | Wasm | Missing | None:
@@ -148,31 +140,32 @@ def _code(plugin: Plugin, modules: Mapping[Module, ModuleState]) -> Lua | Wasm |
 
 def _of_wasm(one: Applied[WasmPlugin]) -> Plugin:
     spec = one.spec
-    labels = spec.selector.match_labels if spec.selector is not None else {}
-    return _plugin(one, labels, spec.phase, spec.priority, spec.match, spec)
+    targets = spec.target_refs or ((spec.target_ref,) if spec.target_ref is not None else ())
+    return _plugin(one, targets, spec.phase, spec.priority, spec.match, spec)
 
 
 def _of_extension(one: Applied[TrafficExtension]) -> Plugin:
     spec = one.spec
-    labels = spec.selector.match_labels if spec.selector is not None else {}
     code = spec.wasm if spec.wasm is not None else Lua(spec.lua.inline_code if spec.lua is not None else "")
-    return _plugin(one, labels, spec.phase, spec.priority, spec.match, code)
+    return _plugin(one, spec.target_refs, spec.phase, spec.priority, spec.match, code)
 
 
 def _plugin(
     one: Applied[WasmPlugin] | Applied[TrafficExtension],
-    labels: Mapping[str, str],
+    targets: tuple[PolicyTargetReference, ...],
     phase: str,
     priority: int | None,
     match: tuple[TrafficSelector, ...],
     code: WasmConfig | Lua,
 ) -> Plugin:
+    selector = one.spec.selector
     place = PHASES.index(phase) if phase in PHASES else len(PHASES)
     return Plugin(
         one.key,
         one.resource.name,
         one.namespace,
-        tuple(sorted(labels.items())),
+        tuple(sorted(selector.match_labels.items())) if selector is not None else (),
+        targets,
         (place, -(priority or 0)),
         match,
         code,
