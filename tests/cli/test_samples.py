@@ -20,7 +20,6 @@ pytestmark = corpus.needed
 FOLDER = corpus.ROOT / "1-samples/istio/samples"
 
 REFUSED = {
-    "bookinfo/policy/productpage_envoy_ratelimit.yaml": "gateways cannot be patched",
     "bookinfo/swagger.yaml": "is required",
     "security/spire/clusterspiffeid.yaml": "is not known to meshlite",
     "security/spire-trust-domain-federation/cluster-federated-trust-domain.yaml": "is not known to meshlite",

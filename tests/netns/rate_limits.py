@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,8 @@ class RateLimits:
 
 
 @asynccontextmanager
-async def rate_limits(where: Box, port: int, *over: str) -> AsyncIterator[RateLimits]:
-    """The service on a port of the box."""
+async def rate_limits(where: Box | None, port: int, *over: str) -> AsyncIterator[RateLimits]:
+    """The service on a port of the box. `where` None: on the host."""
     limits = RateLimits(frozenset(over))
     handler = grpc.unary_unary_rpc_method_handler(
         limits.should_rate_limit,
@@ -43,7 +43,7 @@ async def rate_limits(where: Box, port: int, *over: str) -> AsyncIterator[RateLi
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(f"{API}.RateLimitService", methods),)
     )
-    with inside(where.path):
+    with inside(where.path) if where is not None else nullcontext():
         server.add_insecure_port(f"0.0.0.0:{port}")
     await server.start()
     try:
