@@ -245,11 +245,11 @@ async def test_istios_root_namespace_is_ours(registry: Registry) -> None:
 
 
 async def test_a_full_network_leaves_out_what_has_no_address(tmp_path: Path, time: FakeTime) -> None:
-    registry = (await parts_over(MemoryStore(), tmp_path, time, virtual_network="240.0.0.0/30")).registry
+    registry = (await parts_over(MemoryStore(), tmp_path, time, virtual_network="240.0.0.0/22")).registry
     await registry.set_projects("web-1", Projects())
-    lease = await registry.report("web-1", report(*(workload(name) for name in ("a", "b", "c"))))
-    assert len(registry.snapshots.value.workloads) == 2
-    assert [problem.reason for problem in lease.refused] == ["no free virtual address left in 240.0.0.0/30"]
+    lease = await registry.report("web-1", report(*(workload(f"s{number}") for number in range(1023))))
+    assert len(registry.snapshots.value.workloads) == 1022
+    assert [problem.reason for problem in lease.refused] == ["no free virtual address left in 240.0.0.0/22"]
 
 
 async def test_a_removed_node_is_forgotten(registry: Registry) -> None:
@@ -342,14 +342,14 @@ async def test_declared_hosts_get_addresses_that_stay(tmp_path: Path, time: Fake
 
 
 async def test_an_address_that_a_host_holds_is_not_given_to_a_service(tmp_path: Path, time: FakeTime) -> None:
-    """In a network of two addresses a host has one, so only one service finds a place."""
+    """In a network of 1022 addresses a host has one, so only 1021 services find a place."""
     store = await declaring("a.example.com")
-    parts = await parts_over(store, tmp_path, time, virtual_network="240.240.0.0/30")
+    parts = await parts_over(store, tmp_path, time, virtual_network="240.240.0.0/22")
     await parts.registry.set_projects("web-1", Projects(projects=("shop",)))
-    lease = await parts.registry.report("web-1", report(workload("reviews"), workload("ratings")))
-    assert [one.reason for one in lease.refused] == ["no free virtual address left in 240.240.0.0/30"]
+    lease = await parts.registry.report("web-1", report(*(workload(f"s{number}") for number in range(1022))))
+    assert [one.reason for one in lease.refused] == ["no free virtual address left in 240.240.0.0/22"]
     snapshot = parts.registry.snapshots.value
-    assert snapshot.services[0].address != snapshot.hosts[0].address
+    assert snapshot.hosts[0].address not in {service.address for service in snapshot.services}
 
 
 async def test_where_a_service_is_seen_holds_while_its_only_replica_is_away(registry: Registry) -> None:
