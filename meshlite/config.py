@@ -171,6 +171,9 @@ class Settings(_Settings):
     extension_providers: tuple[dict[str, object], ...] = Field(
         default=(), description="services that policies with action CUSTOM ask, in Istio's words"
     )
+    envoy_filter: Literal["confined", "trusted"] = Field(
+        default="confined", description="whether EnvoyFilter and Lua may reach files and programs of the host"
+    )
     lease_seconds: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="a silent node is gone after this time"
     )

@@ -52,6 +52,9 @@ class MeshSettings(Frozen):
     trust_domain_aliases: tuple[str, ...] = ()
     path_normalization: PathNormalization = "BASE"
     extension_providers: tuple[ExtensionProvider, ...] = ()
+    envoy_filter: Literal["confined", "trusted"] = Field(
+        default="confined", description="whether EnvoyFilter and Lua may reach files and programs of the host"
+    )
 
 
 class NodeRecord(Frozen):

@@ -12,9 +12,11 @@ from meshlite.model.analysis.stage import of_mesh
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
 from meshlite.model.names import canonical_namespace, gateway_hosts
-from meshlite.model.validate import validate
+from meshlite.model.networking import EnvoyFilter
+from meshlite.model.validate import parse, validate
 from meshlite.model.visibility import visible
 from meshlite.model.wire import ApplyRequest, Document, Rejection
+from meshlite.translate.plan.confinement import objections
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -40,7 +42,7 @@ def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ..
     for document in documents:
         warnings, rejected = validate(document, to_apply=True)
         admitted.append(Admitted(document.resource, tuple(warnings)))
-        rejections += rejected
+        rejections += rejected or _unconfined(document, snapshot.settings.envoy_filter == "trusted")
     if not rejections and not request.allow_missing_hosts:
         rejections += _dangling(documents, snapshot)
     if not rejections:
@@ -89,6 +91,14 @@ def _repeated(documents: Sequence[Document]) -> list[Rejection]:
             where = f" ({other.location})" if other.location else ""
             rejections.append(_rejection(document, "metadata.name", f"given twice in one request{where}"))
     return rejections
+
+
+def _unconfined(document: Document, trusted: bool) -> list[Rejection]:
+    """Patches that reach further than users may."""
+    if document.resource.kind != "EnvoyFilter":
+        return []
+    found = objections(parse(document.resource, EnvoyFilter), trusted)
+    return [_rejection(document, f"spec.configPatches[{place}]", why) for place, why in found]
 
 
 def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejection]:

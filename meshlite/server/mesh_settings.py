@@ -19,6 +19,7 @@ def mesh_settings(settings: Settings) -> MeshSettings:
         trust_domain_aliases=settings.trust_domain_aliases,
         path_normalization=settings.path_normalization,
         extension_providers=providers,
+        envoy_filter=settings.envoy_filter,
     )
 
 

@@ -58,6 +58,18 @@ def limit(tokens: int) -> dict[str, Any]:
     }
 
 
+async def test_lua_of_a_patch_has_neither_files_nor_programs(proxy: Proxy, app: Box) -> None:
+    names = ("io", "os.execute", "os.remove", "package", "require", "load", "loadstring", "dofile", "debug")
+    found = " .. ' ' .. ".join(f"tostring({name})" for name in (*names, "type(os.time())"))
+    code = f"function envoy_on_response(h) h:headers():add('x-reach', {found}) end"
+    config = {"@type": f"{PREFIX}.lua.v3.Lua", "default_source_code": {"inline_string": code}}
+    proxy.resources = [envoy_filter("app", http_filter("SIDECAR_OUTBOUND", "lua", config))]
+    await proxy.push()
+    await until(
+        lambda: header(app, VIRTUAL["neighbour"], "x-reach"), " ".join([*("nil" for _ in names), "number"])
+    )
+
+
 async def test_headers_are_added_on_both_sides(proxy: Proxy, app: Box, neighbour: Box) -> None:
     """The called side sees every caller, by every way; the calling side only its own."""
     proxy.resources = [

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from meshlite.model.mesh import Snapshot
+from meshlite.model.mesh import MeshSettings, Resource, Snapshot
 from meshlite.model.wire import ApplyRequest, Document
 from meshlite.server.admission import admit
 from tests.model.resources import document
@@ -61,3 +61,20 @@ def test_the_gateways_of_every_node_are_known(gateway: str) -> None:
     assert refused(document("VirtualService", ROUTE.replace("HOST", host)), rule) == {}
     lost = document("VirtualService", ROUTE.replace("HOST, subset: v1", host.replace("istio-", "other-", 1)))
     assert "no service other-" in refused(lost)["spec.http[0].route[0].destination.host"]
+
+
+def test_a_patch_that_reaches_the_host_is_refused_unless_the_operator_trusts_users() -> None:
+    path = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    log = {"name": "log", "typed_config": {"@type": path, "path": "/etc/cron.d/x"}}
+    patch = {"operation": "MERGE", "value": {"access_log": [log]}}
+    moved = {"operation": "MERGE", "value": {"address": {}}}
+    spec = {"configPatches": [{"applyTo": "LISTENER", "patch": one} for one in (patch, moved)]}
+    resource = Resource(
+        api_version="networking.istio.io/v1alpha3", kind="EnvoyFilter", name="f", namespace="shop", spec=spec
+    )
+    request = ApplyRequest(documents=(Document(resource=resource, location="f.yaml:1"),))
+    _, refused = admit(request, Snapshot())
+    assert [one.field for one in refused] == ["spec.configPatches[0]", "spec.configPatches[1]"]
+    assert "it writes to the file '/etc/cron.d/x' of the host" in refused[0].reason
+    _, refused = admit(request, Snapshot(settings=MeshSettings(envoy_filter="trusted")))
+    assert [one.field for one in refused] == ["spec.configPatches[1]"]

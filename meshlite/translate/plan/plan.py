@@ -27,6 +27,7 @@ from meshlite.translate.plan.attachment import Has, Side
 from meshlite.translate.plan.authentication import Resident, StrictPolicy, strict_policy
 from meshlite.translate.plan.caller import Caller, Selector, caller, matches, selector
 from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, catalog, labels
+from meshlite.translate.plan.confinement import confined
 from meshlite.translate.plan.delegate import delegated
 from meshlite.translate.plan.destinations import (
     Destinations,
@@ -195,20 +196,22 @@ def _mesh(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, repor
     applied = of_kind(resources, DestinationRule)
     destination_rules = memo.of("rules", rules, applied, Looked(services.services))
     sidecars = of_kind(resources, Sidecar)
-    filters = ordered(of_kind(resources, EnvoyFilter))
-    plugged = memo.of(
-        "plugins", plugins, of_kind(resources, WasmPlugin), of_kind(resources, TrafficExtension)
-    )
+    settings = snapshot.settings
+    trusted = settings.envoy_filter == "trusted"
+    patches, told = memo.of("confined", confined, of_kind(resources, EnvoyFilter), trusted)
+    tell(told, report)
+    filters = ordered(patches)
+    wasm, extensions = of_kind(resources, WasmPlugin), of_kind(resources, TrafficExtension)
+    plugged = memo.of("plugins", plugins, wasm, extensions, trusted)
     known = Looked(services.services)
     virtual_services, told = memo.of("delegated", delegated, of_kind(resources, VirtualService), known)
     tell(told, report)
     selectors = memo.of(
         "selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged
     )
-    settings = snapshot.settings
-    trusted = Trust(snapshot.trust_domain, settings.trust_domain_aliases)
+    domains = Trust(snapshot.trust_domain, settings.trust_domain_aliases)
     providers = settings.extension_providers
-    written, told = memo.within("book", book, resources, trusted, snapshot.key_sets, providers, services)
+    written, told = memo.within("book", book, resources, domains, snapshot.key_sets, providers, services)
     tell(told, report)
     copied = memo.of("copied", _copied, virtual_services, Looked(services.services))
     report_unused(destination_rules, services, report)

@@ -14,6 +14,7 @@ from meshlite.model.extensions import TrafficExtension, TrafficSelector, WasmCon
 from meshlite.model.selector import PolicyTargetReference
 from meshlite.translate.node import Module, ModuleState
 from meshlite.translate.plan.attachment import Side
+from meshlite.translate.plan.confinement import sandboxed
 from meshlite.translate.plan.extension import Extension, Lua, Missing, Wasm
 from meshlite.translate.plan.resources import Applied, Told
 
@@ -61,11 +62,16 @@ class Plugin:
 
 
 def plugins(
-    wasm: tuple[Applied[WasmPlugin], ...], extensions: tuple[Applied[TrafficExtension], ...]
+    wasm: tuple[Applied[WasmPlugin], ...],
+    extensions: tuple[Applied[TrafficExtension], ...],
+    trusted: bool,
 ) -> tuple[Plugin, ...]:
-    """All of them by phase, then higher priorities first, then in order of application."""
+    """All of them by phase, then higher priorities first, then in order of application.
+
+    `trusted`: Lua may reach files and programs.
+    """
     found = [(one.resource.sequence, _of_wasm(one)) for one in wasm]
-    found += [(one.resource.sequence, _of_extension(one)) for one in extensions]
+    found += [(one.resource.sequence, _of_extension(one, trusted)) for one in extensions]
     found.sort(key=lambda pair: (pair[1].order, pair[0], pair[1].key))
     return tuple(plugin for _, plugin in found)
 
@@ -144,9 +150,10 @@ def _of_wasm(one: Applied[WasmPlugin]) -> Plugin:
     return _plugin(one, targets, spec.phase, spec.priority, spec.match, spec)
 
 
-def _of_extension(one: Applied[TrafficExtension]) -> Plugin:
+def _of_extension(one: Applied[TrafficExtension], trusted: bool) -> Plugin:
     spec = one.spec
-    code = spec.wasm if spec.wasm is not None else Lua(spec.lua.inline_code if spec.lua is not None else "")
+    lua = spec.lua.inline_code if spec.lua is not None else ""
+    code = spec.wasm if spec.wasm is not None else Lua(lua if trusted else sandboxed(lua))
     return _plugin(one, spec.target_refs, spec.phase, spec.priority, spec.match, code)
 
 
