@@ -70,7 +70,7 @@ class Agent:
         self.capture = Capture(settings)
         self.xds = XdsServer(settings.paths.xds_socket, settings.proxy_uid, self.timings.propagation.observe)
         self.proxy = proxy.Proxy(plan)
-        self.modules = Modules(settings.paths.modules)
+        self.modules = Modules(settings.paths.modules, settings.paths.credentials)
         self.reconciler = Reconciler(
             settings,
             self.capture,

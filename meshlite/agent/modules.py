@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from meshlite.agent import images
+from meshlite.model.image import Image, is_image
 from meshlite.translate.node import Module, ModuleState
 from meshlite.watch import Watch
 
@@ -31,8 +33,9 @@ MAGIC = b"\0asm"
 class Modules:
     """`held` has a state for each wanted module that was looked for; who wants others says so by `want`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, credentials: Path) -> None:
+        """`credentials`: folders `<namespace>/<name>`, as of certificates, with logins to registries."""
+        self._folder, self._credentials = folder, credentials
         self._wanted: Watch[tuple[Module, ...]] = Watch(())
         self.held: Watch[Mapping[Module, ModuleState]] = Watch(MappingProxyType({}))
 
@@ -62,27 +65,38 @@ class Modules:
 
     async def _state(self, module: Module) -> ModuleState:
         try:
-            body = self._kept(module) or await _fetched(module.url)
+            body = self._kept(module) or await self._fetched(module)
             return ModuleState(path=str(await asyncio.to_thread(self.keep, module, body)))
         except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
             log.warning("module %s: %s", module.url, error)
             return ModuleState(error=str(error) or type(error).__name__)
 
+    async def _fetched(self, module: Module) -> bytes:
+        parts = urlsplit(module.url)
+        if parts.scheme == "file":
+            return await asyncio.to_thread(_read, Path(unquote(parts.path)))
+        timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            if is_image(module.url):
+                secret = self._credentials / module.secret if module.secret else None
+                return await images.fetched(session, module.url, module.sha256, secret)
+            return await _downloaded(session, module.url)
+
     def _kept(self, module: Module) -> bytes | None:
         """One of that hash that a former run has fetched."""
-        path = self._folder / f"{module.sha256}.wasm"
-        return path.read_bytes() if module.sha256 and path.is_file() else None
+        path = self._folder / f"{_known(module)}.wasm"
+        return path.read_bytes() if _known(module) and path.is_file() else None
 
     def keep(self, module: Module, body: bytes) -> Path:
         """The path of a module whose bytes are `body`. Raises ValueError for what is not what was meant."""
         found = hashlib.sha256(body).hexdigest()
-        if module.sha256 and found != module.sha256:
+        if module.sha256 and found != module.sha256 and not is_image(module.url):
             raise ValueError(f"its sha256 is {found}, not {module.sha256}")
         if not body.startswith(MAGIC):
             raise ValueError("it is not a WebAssembly module")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o755)
-        path = self._folder / f"{found}.wasm"
+        path = self._folder / f"{_known(module) or found}.wasm"
         if not path.is_file():
             fresh = path.with_suffix(".new")
             fresh.write_bytes(body)
@@ -91,12 +105,16 @@ class Modules:
         return path
 
 
-async def _fetched(url: str) -> bytes:
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return await asyncio.to_thread(_read, Path(unquote(parts.path)))
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+def _known(module: Module) -> str:
+    """The name under which a module is kept that cannot become another one; empty: it could."""
+    if not is_image(module.url):
+        return module.sha256
+    digest = Image.of(module.url).digest or module.sha256
+    return f"image-{digest}" if digest else ""
+
+
+async def _downloaded(session: aiohttp.ClientSession, url: str) -> bytes:
+    async with session.get(url) as answer:
         if answer.status != 200:
             raise ValueError(f"the server answers {answer.status}")
         body = await answer.content.read(LARGEST + 1)

@@ -57,10 +57,6 @@ def _given(value: object) -> bool:
     return value is not None
 
 
-def _image(url: str) -> bool:
-    return "://" not in url or url.startswith("oci://")
-
-
 def _not(*values: str) -> Callable[[object], bool]:
     return lambda value: value not in values
 
@@ -90,8 +86,6 @@ _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
 _TARGETS = "is for waypoints, and there are none: it has no effect; name a Gateway or a Service"
-_OCI = "OCI images are not fetched: put the module on a web server (http, https) or on every node (file)"
-_SECRET = "is for OCI images, which are not fetched"
 _BOOTSTRAP = "has no effect: all workloads of a node share one Envoy, whose bootstrap is its own"
 _WAYPOINT = "has no effect: there are no waypoints; write SIDECAR_INBOUND for the called side"
 _SHARED = "has no effect: all workloads of a node share one Envoy, which runs as the node has it set up"
@@ -173,14 +167,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_GW, "servers[].port.protocol", "refused", _NOT_SERVED, _not_served, "UDP, HBONE"),
     Gap(_GW, "servers[].tls.mode", "warned", _CLUSTERS, _is("AUTO_PASSTHROUGH"), "AUTO_PASSTHROUGH"),
     Gap(_GW, "servers[].tls.tlsCertificates[].caCertificates", "warned", _UNUSED),
-    Gap(_WP, "url", "refused", _OCI, _image, "OCI images"),
     Gap(_WP, "targetRef", "warned", _TARGETS, _outside_target, "of kind GatewayClass, ServiceEntry"),
     Gap(_WP, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
-    Gap(_WP, "imagePullSecret", "warned", _SECRET),
     Gap(_WP, "verificationKey", "warned", "was never built by Istio: write sha256"),
-    Gap(_TE, "wasm.url", "refused", _OCI, _image, "OCI images"),
     Gap(_TE, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
-    Gap(_TE, "wasm.imagePullSecret", "warned", _SECRET),
     Gap(_TE, "wasm.verificationKey", "warned", "was never built by Istio: write sha256"),
     Gap(_PA, "**.mode", "warned", _DISABLE, _is("DISABLE"), "DISABLE"),
     Gap(_AP, "targetRefs", "refused", _CLASS_TARGET, _class_targets, "of kind GatewayClass"),

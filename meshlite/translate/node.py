@@ -26,14 +26,16 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A WebAssembly module that a filter needs. `sha256` in hex, empty for any.
+    """A WebAssembly module that a filter needs. `sha256` in hex, of the image if it is in one; empty for any.
 
-    `fresh`: what makes it worth looking for it again, although one from this URL is kept.
+    `fresh`: what makes it worth looking for it again, although one from this URL is kept. `secret`: the
+    credential (namespace/name) with the login to an image's registry.
     """
 
     url: str
     sha256: str = ""
     fresh: str = ""
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ async def serving(bodies: dict[str, bytes], asked: list[str]) -> AsyncIterator[s
         await runner.cleanup()
 
 
-async def states(folder: Path, *wanted: Module) -> list[ModuleState]:
-    modules = Modules(folder)
+async def states(folder: Path, *wanted: Module, of: Modules | None = None) -> list[ModuleState]:
+    modules = of or Modules(folder, folder)
     modules.want(wanted)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(modules.run())
@@ -72,7 +72,7 @@ async def test_files_and_servers(tmp_path: Path) -> None:
 
 
 async def test_what_is_kept_by_its_hash_needs_no_server(tmp_path: Path) -> None:
-    Modules(tmp_path).keep(Module("file:///x", HASH), MODULE)
+    Modules(tmp_path, tmp_path).keep(Module("file:///x", HASH), MODULE)
     [state] = await states(tmp_path, Module("http://127.0.0.1:9/m.wasm", HASH))
     assert state.path.endswith(f"{HASH}.wasm")
     [gone, missing] = await states(

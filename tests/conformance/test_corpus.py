@@ -94,14 +94,9 @@ def test_what_is_lacking_is_said_and_the_rest_is_understood(case: Case) -> None:
     assert again == spec
 
 
-NOT_YET = {"WasmPlugin"}
-"""Kinds of which `validate` refuses good documents, for what this version lacks; the list may only shrink."""
-
-
 def test_validate_gives_istios_verdict_on_every_validation_case(tmp_path: Path) -> None:
     """The command itself, on each document of the group."""
     file = tmp_path / "case.yaml"
-    differing = set()
     judged_documents = 0
     for case in corpus.cases("3-validation"):
         file.write_text(case.text)
@@ -111,11 +106,10 @@ def test_validate_gives_istios_verdict_on_every_validation_case(tmp_path: Path) 
         assert all(found["where"] and found["reason"] for found in value["rejected"])
         if case.complaint:
             assert not value["valid"], f"{case}: accepted, but Istio says: {case.complaint}"
-        elif not value["valid"]:
-            differing.add(case.kind)
+        else:
+            assert value["valid"], f"{case}: {value['rejected']}"
         judged_documents += 1
     assert judged_documents > 80
-    assert differing <= NOT_YET
 
 
 def test_every_sample_file_is_understood_or_refused_for_a_known_reason() -> None:

@@ -77,7 +77,7 @@ async def test_a_module_is_awaited_checked_and_run(proxy: Proxy, app: Box, setti
     await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "403 ")
     [module] = proxy.wanted
-    kept = Modules(settings.paths.modules).keep(module, MODULE)
+    kept = Modules(settings.paths.modules, settings.paths.credentials).keep(module, MODULE)
     assert kept.name == f"{hashlib.sha256(MODULE).hexdigest()}.wasm"
     proxy.modules = {module: ModuleState(path=str(kept))}
     await proxy.push()

@@ -74,7 +74,14 @@ def test_always_is_looked_for_again_after_each_change() -> None:
     assert one != other
 
 
-def test_images_are_refused() -> None:
-    snapshot, node = cases.mesh(case(url="oci://registry.example.com/m:1"))
-    [problem] = translate(snapshot, node).problems
-    assert "OCI images are not fetched" in problem.reason
+def test_images_are_looked_for_again_where_their_name_may_come_to_mean_another() -> None:
+    """As in Istio: `latest` by itself; with the login to the registry where a secret is named."""
+    found = []
+    for name in ("m", "m:1", "m@sha256:" + HASH):
+        spec = {"url": f"oci://registry.example.com/{name}", "imagePullSecret": "pull", "sha256": ""}
+        snapshot, node = cases.mesh(case(**spec))
+        translation = translate(snapshot, node)
+        assert translation.problems == ()
+        found += translation.modules
+    assert [bool(one.fresh) for one in found] == [True, False, False]
+    assert {one.secret for one in found} == {"shop/pull"}

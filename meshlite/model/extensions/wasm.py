@@ -48,7 +48,7 @@ class VmConfig(Message):
 
 
 class WasmConfig(Message):
-    """`url`: `file://`, `http://` or `https://`; without a scheme it would mean an OCI image."""
+    """`url`: `file://`, `http://`, `https://` or `oci://`, which is meant without a scheme, too."""
 
     url: str
     sha256: str = ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshlite.model.extensions import TrafficExtension, TrafficSelector, WasmConfig, WasmPlugin
+from meshlite.model.image import Image, is_image
 from meshlite.model.selector import PolicyTargetReference
 from meshlite.translate.node import Module, ModuleState
 from meshlite.translate.plan.attachment import Side
@@ -46,8 +47,12 @@ class Plugin:
         """What the node must have for it."""
         if isinstance(self.code, Lua):
             return None
-        always = self.code.image_pull_policy == "Always"
-        return Module(self.code.url, self.code.sha256, f"{self.key}@{self.generation}" if always else "")
+        code, image = self.code, is_image(self.code.url)
+        policy = code.image_pull_policy
+        changing = image and Image.of(code.url).reference == "latest" and policy == "UNSPECIFIED_POLICY"
+        fresh = f"{self.key}@{self.generation}" if changing or policy == "Always" else ""
+        secret = f"{self.namespace}/{code.image_pull_secret}" if image and code.image_pull_secret else ""
+        return Module(code.url, code.sha256, fresh, secret)
 
     def ports(self, mode: Mode) -> tuple[int, ...] | None:
         """The ports on which it acts, none for all; None where it does not."""
