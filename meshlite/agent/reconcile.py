@@ -84,6 +84,7 @@ class Reconciler:
         own = process.namespace(os.getpid())
         self._ipv6 = own is not None and own.ipv6
         self._modules = modules
+        self._own_ports = {port: f"ports.{name} in meshlite.yaml" for name, port in settings.ports}
         self._translator = Translator()
         self._founds: tuple[Found, ...] | None = None
         self._early: set[str] = set()
@@ -435,7 +436,7 @@ class Reconciler:
         """What is wrong with resources, and with what containers say of themselves, in or out of the mesh."""
         own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
         known = (*own, *self._upstream.refused, *self.picture.translation.problems)
-        closed = gateways.unopened(self.picture.translation.gateways, self._xds.rejections)
+        closed = gateways.unopened(self.picture.translation.gateways, self._xds.rejections, self._own_ports)
         secrets = self._credentials.problems_of(self.picture.translation.resources)
         inside = {found.workload.id for found in self.picture.found}
         doubtful = [

@@ -43,6 +43,7 @@ def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ..
         warnings, rejected = validate(document, to_apply=True)
         admitted.append(Admitted(document.resource, tuple(warnings)))
         rejections += rejected or _unconfined(document, snapshot.settings.envoy_filter == "trusted")
+    rejections += _taken(documents, snapshot)
     if not rejections and not request.allow_missing_hosts:
         rejections += _dangling(documents, snapshot)
     if not rejections:
@@ -91,6 +92,28 @@ def _repeated(documents: Sequence[Document]) -> list[Rejection]:
             where = f" ({other.location})" if other.location else ""
             rejections.append(_rejection(document, "metadata.name", f"given twice in one request{where}"))
     return rejections
+
+
+def _taken(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejection]:
+    """Addresses that the mesh itself has given to others: calls to these must not go elsewhere."""
+    owners = {one.address: one.fqdn for one in snapshot.services}
+    owners |= {one.address: one.host for one in snapshot.hosts}
+    rejections = []
+    for document in documents:
+        written = (
+            document.resource.spec.get("addresses") if document.resource.kind == "ServiceEntry" else None
+        )
+        for place, address in enumerate(written if isinstance(written, list) else ()):
+            owner = owners.get(str(address).removesuffix("/32"))
+            if owner and owner not in _hosts(document):
+                reason = f"{address} is the virtual address of {owner}: leave it out, or choose another"
+                rejections.append(_rejection(document, f"spec.addresses[{place}]", reason))
+    return rejections
+
+
+def _hosts(document: Document) -> Collection[object]:
+    written = document.resource.spec.get("hosts")
+    return written if isinstance(written, list) else ()
 
 
 def _unconfined(document: Document, trusted: bool) -> list[Rejection]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from meshlite.model import external
+from meshlite.model import documents, external
 from meshlite.model.external import port_protocol
 from meshlite.model.mesh import HostAddress
+from meshlite.model.validate import validate
 from tests.model.external import declared, entry
 
 WEB = "hosts: [api.example.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: STATIC"
@@ -121,3 +122,31 @@ def test_ranges_of_one_address_are_that_address() -> None:
 )
 def test_protocols(written: str, protocol: str | None) -> None:
     assert port_protocol(written) == protocol
+
+
+@pytest.mark.parametrize(
+    ("address", "resolution", "word"),
+    [
+        ("127.0.0.1", "STATIC", "the caller's own"),
+        ("::1", "STATIC", "the caller's own"),
+        ("0.0.0.0", "STATIC", "the caller's own"),
+        ("0.0.0.0/0", "NONE", "every connection"),
+        ("::/0", "NONE", "every connection"),
+        ("169.254.169.254", "STATIC", "link-local"),
+        ("fe80::/10", "NONE", "link-local"),
+        ("224.0.0.1", "STATIC", "many receivers"),
+        ("10.0.0.0/8", "NONE", ""),
+    ],
+)
+def test_addresses_that_do_not_mean_what_they_seem_to_are_warned_of(
+    address: str, resolution: str, word: str
+) -> None:
+    """Istio takes them, so they are taken."""
+    ports = "[{number: 80, name: http, protocol: HTTP}]"
+    spec = f"{{hosts: [a.example.com], addresses: ['{address}'], resolution: {resolution}, ports: {ports}}}"
+    head = "apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: x}"
+    (document,) = documents.read(f"{{{head}, spec: {spec}}}").documents
+    warnings, rejected = validate(document)
+    assert list(rejected) == []
+    assert bool(word) is bool(warnings)
+    assert word in "".join(warnings)

@@ -411,7 +411,7 @@ async def test_a_port_that_is_taken_is_a_problem_until_it_is_free(edge: Edge) ->
     await until(lambda: Client(80).get("www.example.com"), "200 web")
 
     async def problem() -> str:
-        found = gateways.unopened(edge.translation.gateways, edge.node.xds.rejections)
+        found = gateways.unopened(edge.translation.gateways, edge.node.xds.rejections, {})
         return " ".join(f"{one.resource}: {one.reason}" for one in found)
 
     await until(problem, "Gateway/shop/front: port 8080 (0.0.0.0) is taken by another program")

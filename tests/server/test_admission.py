@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from meshlite.model.mesh import MeshSettings, Resource, Snapshot
+from meshlite.model.mesh import HostAddress, MeshSettings, Resource, Service, Snapshot
 from meshlite.model.wire import ApplyRequest, Document
 from meshlite.server.admission import admit
 from tests.model.resources import document
@@ -78,3 +78,27 @@ def test_a_patch_that_reaches_the_host_is_refused_unless_the_operator_trusts_use
     assert "it writes to the file '/etc/cron.d/x' of the host" in refused[0].reason
     _, refused = admit(request, Snapshot(settings=MeshSettings(envoy_filter="trusted")))
     assert [one.field for one in refused] == ["spec.configPatches[1]"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "owner"),
+    [
+        ("api.example.com", "240.240.0.1", "reviews.shop.svc.cluster.local"),
+        ("api.example.com", "240.240.0.2/32", "db.example.com"),
+        ("db.example.com", "240.240.0.2", ""),
+        ("api.example.com", "10.0.0.1", ""),
+    ],
+)
+def test_an_entry_does_not_take_the_address_of_another(host: str, address: str, owner: str) -> None:
+    snapshot = Snapshot(
+        services=(Service(name="reviews", namespace="shop", address="240.240.0.1"),),
+        hosts=(HostAddress(host="db.example.com", namespace="shop", address="240.240.0.2"),),
+    )
+    spec = {"hosts": [host], "addresses": [address], "resolution": "STATIC"}
+    spec |= {"ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}
+    resource = Resource(
+        api_version="networking.istio.io/v1", kind="ServiceEntry", name="s", namespace="shop", spec=spec
+    )
+    _, refused = admit(ApplyRequest(documents=(Document(resource=resource, location="f.yaml:1"),)), snapshot)
+    assert [one.field for one in refused] == (["spec.addresses[0]"] if owner else [])
+    assert owner in "".join(one.reason for one in refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from meshlite.model.external import allocates, port_protocol
@@ -28,11 +29,25 @@ def service_entry(spec: ServiceEntry, resource: Resource) -> Iterator[Fault]:
             yield Fault(at, reason)
         elif "/" in address and spec.resolution not in ("NONE", "STATIC"):
             yield Fault(at, f"a range is for resolution NONE or STATIC only, not {spec.resolution}")
+        elif reason := _unheard(address):
+            yield Fault(at, reason, warning=True)
     yield from _ports(spec, resource)
     yield from _endpoints(spec)
     yield from _selector(spec)
     if reason := forms.export_to(spec.export_to, resource.namespace, hideable=True):
         yield Fault((*_SPEC, "exportTo"), reason)
+
+
+def _unheard(address: str) -> str:
+    """Addresses that Istio takes, too, and that do not mean what their author may think."""
+    network = ipaddress.ip_network(address, strict=False)
+    if network.prefixlen == 0:
+        return "takes every connection for its ports that no other service has: name a smaller range"
+    if network.is_loopback or network.network_address.is_unspecified:
+        return "is the caller's own: nothing is captured there, so the entry is not asked"
+    if network.is_link_local:
+        return "link-local addresses are not captured, so the entry is not asked"
+    return "is for many receivers: TCP does not go there" if network.is_multicast else ""
 
 
 def _hosts(spec: ServiceEntry) -> Iterator[Fault]:

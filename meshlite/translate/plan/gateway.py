@@ -239,7 +239,7 @@ def servings(
 def _unfit(serving: Serving, gate: Gate, shut: frozenset[int]) -> str:
     tls = serving.server.tls
     if serving.server.port.number in shut:
-        return "the mesh itself needs this port in the workload's network namespace"
+        return "the mesh itself needs this port in the workload's network namespace: choose another"
     if tls is not None and tls.mode == "ISTIO_MUTUAL" and not gate.private:
         return f"mode ISTIO_MUTUAL is for {EGRESS_GATEWAY} only"
     if serving.encrypted:
