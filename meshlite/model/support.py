@@ -49,6 +49,10 @@ def _not_served(protocol: str) -> bool:
     return protocol.upper() in ("UDP", "HBONE")
 
 
+def _some_address(bind: str) -> bool:
+    return bind not in ("", "0.0.0.0", "::")
+
+
 def _any(value: object) -> bool:
     return True
 
@@ -84,6 +88,8 @@ def _outside_targets(references: tuple[Any, ...]) -> bool:
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
+_EVERYWHERE = "calls are taken on all addresses of the workload: leave it out"
+_APP_SOCKET = "the node proxy does not see the file systems of containers: let the app listen on a port"
 _UNCAPTURED = "listeners without capture are not supported yet: leave it out"
 _TARGETS = "is for waypoints, and there are none: it has no effect; name a Gateway or a Service"
 _BOOTSTRAP = "has no effect: all workloads of a node share one Envoy, whose bootstrap is its own"
@@ -148,8 +154,9 @@ GAPS: tuple[Gap, ...] = (
     Gap(_WG, "template.network", "warned", _NETWORK),
     Gap(_WG, "template", "warned", _GROUP, _any),
     Gap(_WG, "probe", "warned", "workloads are not probed yet: those with its labels count as healthy"),
-    Gap(_SC, "ingress", "refused", "ingress listeners are not supported yet"),
-    Gap(_SC, "inboundConnectionPool", "refused", "limits of the called side are not supported yet"),
+    Gap(_SC, "ingress[].bind", "refused", _EVERYWHERE, _some_address, "single addresses"),
+    Gap(_SC, "ingress[].defaultEndpoint", "refused", _APP_SOCKET, _begins("unix:"), "unix sockets"),
+    Gap(_SC, "ingress[].tls", "refused", "TLS from outside the mesh ends at gateways: write a Gateway"),
     Gap(_SC, "egress[].bind", "refused", _BIND),
     Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
     Gap(_EF, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),

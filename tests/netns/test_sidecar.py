@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from meshlite.agent.capture import Capture
 from meshlite.config import Settings
 from meshlite.model.mesh import Resource
-from tests.netns.meshed import OUTSIDE, VIRTUAL, Proxy, captured, envoy, get, until, web
+from tests.netns.meshed import OUTSIDE, VIRTUAL, Proxy, ask, captured, envoy, get, until, web
 from tests.netns.world import Box, dial, serving
 
 
@@ -56,6 +59,98 @@ async def test_what_is_not_imported_is_not_there(proxy: Proxy, app: Box, neighbo
     await proxy.push()
     await until(lambda: get(app, VIRTUAL["neighbour"], 8000, "neighbour"), "200 neighbour ")
     assert await dial(app, VIRTUAL["neighbour"], 8080) == ""
+
+
+async def test_an_app_on_its_loopback_is_called_by_the_port_that_ingress_names(
+    proxy: Proxy, app: Box, neighbour: Box
+) -> None:
+    """By the mesh, though nobody listens on that port, and from outside at the app, which is open."""
+    named = {"port": {"number": 9000, "protocol": "HTTP", "name": "http"}}
+    plain = {"port": {"number": 9001, "protocol": "TCP", "name": "tcp"}, "captureMode": "NONE"}
+    spec = {
+        "ingress": [
+            {**named, "defaultEndpoint": "127.0.0.1:9100"},
+            {**plain, "defaultEndpoint": "0.0.0.0:8080"},
+        ]
+    }
+    async with (
+        web(neighbour, "127.0.0.1", 9100, "hidden"),
+        web(app, "127.0.0.1", 9100, "hidden"),
+    ):
+        proxy.resources = [sidecar(spec, "neighbour"), sidecar(spec, "app")]
+        await proxy.push()
+        await until(lambda: get(app, VIRTUAL["neighbour"], 9000, "neighbour"), "200 hidden 127.0.0.1")
+        await until(lambda: get(None, app.v4, 9000, "app"), "200 hidden 127.0.0.1")
+        assert (await dial(app, VIRTUAL["neighbour"], 9001)).startswith("neighbour ")
+        assert (await get(app, VIRTUAL["neighbour"], 8000, "neighbour")).startswith("200 neighbour ")
+
+
+@pytest.mark.parametrize("place", ["inboundConnectionPool", "ingress"])
+async def test_the_called_side_limits_what_comes_in(
+    proxy: Proxy, app: Box, neighbour: Box, place: str
+) -> None:
+    """One request is served, one waits, and of more the client is told so at once, whoever sends them."""
+    limits = {"tcp": {"maxConnections": 1}, "http": {"http1MaxPendingRequests": 1}}
+    port = {"number": 8500, "protocol": "HTTP", "name": "http"}
+    listener = {"port": port, "defaultEndpoint": "127.0.0.1:8500"}
+    spec: dict[str, Any] = {"ingress": [listener], "inboundConnectionPool": limits}
+    if place == "ingress":
+        wide = {"tcp": {"maxConnections": 100}, "http": {"http1MaxPendingRequests": 100}}
+        spec = {"ingress": [{**listener, "connectionPool": limits}], "inboundConnectionPool": wide}
+    async with held(neighbour, 8500) as server:
+        proxy.resources = [sidecar(spec, "neighbour")]
+        await proxy.push()
+        server.released.set()
+        await until(lambda: get(app, VIRTUAL["neighbour"], 8500, "neighbour"), "200 ")
+        server.released.clear()
+        server.came.clear()
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(status(app))]
+            await server.came.wait()
+            asking += [group.create_task(status(app)), group.create_task(status(neighbour))]
+            done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            server.released.set()
+        assert [one.result() for one in done] == [503]
+        assert [one.result() for one in waiting] == [200, 200]
+
+
+async def status(box: Box) -> int:
+    code, _, _ = await ask(box, VIRTUAL["neighbour"], 8500, "neighbour")
+    return code
+
+
+@dataclass
+class Held:
+    """`came`: a request is there; it is answered when `released` is set."""
+
+    came: asyncio.Event
+    released: asyncio.Event
+
+
+@asynccontextmanager
+async def held(where: Box, port: int) -> AsyncIterator[Held]:
+    """An HTTP server on the box's loopback."""
+    made = Held(asyncio.Event(), asyncio.Event())
+    listener = where.socket("127.0.0.1")
+    listener.bind(("127.0.0.1", port))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                made.came.set()
+                await made.released.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, sock=listener)
+    try:
+        yield made
+    finally:
+        made.released.set()
+        server.close()
 
 
 async def test_a_proxy_takes_what_is_unknown(proxy: Proxy, app: Box) -> None:

@@ -92,7 +92,15 @@ class Door:
             return None
         network = tuple(one for one in self.extensions if one.network)
         guard = self.guard.of_connections()
-        return TcpChain(f"tcp/{self.port}", self.cluster.name, extensions=network, guard=guard)
+        pool = self.cluster.pool
+        return TcpChain(
+            f"tcp/{self.port}",
+            self.cluster.name,
+            idle=pool.tcp_idle,
+            lifetime=pool.lifetime,
+            extensions=network,
+            guard=guard,
+        )
 
     @property
     def choice(self) -> PortChoice:

@@ -48,6 +48,7 @@ from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.guard import NOTHING
 from meshlite.translate.plan.guards import Book, Guarding, book, guards
 from meshlite.translate.plan.inbound import Door, Guards, ServerSide
+from meshlite.translate.plan.ingress import ingress, with_ingress
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.locality import caller_keys
 from meshlite.translate.plan.nodeplan import NodePlan
@@ -88,6 +89,8 @@ def plan(
     tell(told, report)
     found = opened(snapshot.workloads, node, of_kind(resources, Gateway), report)
     snapshot, node = with_gateways(snapshot, node, found)
+    workloads = with_ingress(snapshot.workloads, of_kind(resources, Sidecar))
+    snapshot = snapshot.model_copy(update={"workloads": workloads})
     mesh = _mesh(memo, snapshot, node, resources, report)
     residents = tuple(_residents(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
@@ -330,7 +333,8 @@ def _gates(
 def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
     side = _called(workload)
     patches = selected(mesh.filters, side, "SIDECAR_INBOUND", {})
-    return ServerSide(inward(patches, workload.service_fqdn), mesh.extensions(side, "SERVER"))
+    extensions, (places, pool) = mesh.extensions(side, "SERVER"), ingress(mesh.sidecars, workload)
+    return ServerSide(inward(patches, workload.service_fqdn), extensions, places, pool)
 
 
 def _called(workload: Workload) -> Side:

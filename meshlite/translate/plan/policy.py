@@ -45,12 +45,12 @@ def policy(rule: Rule | None, subset: Subset | None, port: int) -> Policy:
     if rule is None:
         return Policy()
     settings = effective(rule, subset, port)
-    pool = settings.connection_pool
-    http = pool.http if pool is not None else None
+    limits = settings.connection_pool
+    http = limits.http if limits is not None else None
     upgrade = {"UPGRADE": True, "DO_NOT_UPGRADE": False}.get(http.h2_upgrade_policy) if http else None
     return Policy(
         _balancer(settings.load_balancer),
-        _pool(pool, settings.retry_budget),
+        pool(limits, settings.retry_budget),
         _outliers(settings.outlier_detection),
         upgrade,
         http.use_client_protocol if http else False,
@@ -150,7 +150,8 @@ def hash_key(settings: ConsistentHashLB) -> HashKey | None:
     return HashKey("address") if settings.use_source_ip else None
 
 
-def _pool(settings: ConnectionPoolSettings | None, budget: RetryBudgetSpec | None) -> Pool:
+def pool(settings: ConnectionPoolSettings | None, budget: RetryBudgetSpec | None = None) -> Pool:
+    """Limits of connections to one cluster, also to a workload's own app."""
     tcp = settings.tcp if settings else None
     http = settings.http if settings else None
     tcp_idle = tcp.idle_timeout if tcp else None

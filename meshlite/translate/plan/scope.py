@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from meshlite.model.names import ROOT_NAMESPACE, answers, canonical_namespace, resolve
 from meshlite.model.networking import Destination, IstioEgressListener, Sidecar
+from meshlite.translate.plan.attachment import Has
 from meshlite.translate.plan.caller import Caller
 from meshlite.translate.plan.catalog import Callee, Catalog
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
@@ -79,7 +80,7 @@ class Scope:
 
 def scope(sidecars: tuple[Applied[Sidecar], ...], default: str, caller: Caller) -> Scope:
     """What these callers see. `default`: the mesh's own mode for what is unknown."""
-    applied = applying(sidecars, caller)
+    applied = applying(sidecars, caller.namespace, caller.has)
     if applied is None:
         return Scope(unknown=OUTBOUND_MODES[default])
     egress, namespace = applied.spec.egress, applied.namespace
@@ -99,11 +100,11 @@ def _proxy(proxy: Destination, namespace: str) -> tuple[str, str, int] | None:
     return (host, proxy.subset, proxy.port.number) if proxy.port is not None else None
 
 
-def applying(sidecars: tuple[Applied[Sidecar], ...], caller: Caller) -> Applied[Sidecar] | None:
+def applying(sidecars: tuple[Applied[Sidecar], ...], namespace: str, has: Has) -> Applied[Sidecar] | None:
     """The one that selects these workloads, else their namespace's, else the root namespace's."""
-    own = [one for one in sidecars if one.namespace == caller.namespace]
+    own = [one for one in sidecars if one.namespace == namespace]
     steps = (
-        (one for one in own if _labels(one) and caller.has(_labels(one))),
+        (one for one in own if _labels(one) and has(_labels(one))),
         (one for one in own if not _labels(one)),
         (one for one in sidecars if one.namespace == ROOT_NAMESPACE and not _labels(one)),
     )
