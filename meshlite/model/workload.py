@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from meshlite.model import rate_limit as limits
 from meshlite.model.identity import Identity
 from meshlite.model.locality import PATTERN
 from meshlite.model.names import fqdn
@@ -52,6 +53,9 @@ class Workload(Frozen):
     aliases: tuple[str, ...] = Field(default=(), description="other names that its namespace calls it")
     locality: str = Field(default="", pattern=PATTERN, description="region/zone/subzone; empty: not known")
     export_to: tuple[str, ...] = Field(default=(), description="namespaces that see its service; empty: all")
+    rate_limit: str = Field(
+        default="", pattern=limits.PATTERN, description="HTTP requests it takes, e.g. 100/s; empty: all"
+    )
     health: Health = "healthy"
     source: str = "docker"
     captured: bool = Field(default=False, description="its traffic passes the node proxy")

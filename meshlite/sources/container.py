@@ -49,9 +49,10 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
     if is_one_off(record):
         ports = ()
     place, misplaced = says.locality(labels)
+    limit, unlimited = says.rate_limit(labels)
     enabled, doubt = says.enable(labels)
     unheard = _unheard(ports, sight)
-    reasons = [why_not, unheard, *unread, doubt, *says.complaints(labels), misplaced, no_export]
+    reasons = [why_not, unheard, *unread, doubt, *says.complaints(labels), misplaced, unlimited, no_export]
     workload = Workload(
         id=f"{record['Id'][:12]}-{sight.started}",
         node=node,
@@ -65,6 +66,7 @@ def parse(record: Record, node: str, sight: Sight) -> Found:
         aliases=_aliases(record),
         locality=place,
         export_to=exported,
+        rate_limit=limit,
         health=_health(record, ports, sight),
         source="docker",
         reason="; ".join(filter(None, [*reasons, no_names if namespace else ""])),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from meshlite.model.faults import suggest
 from meshlite.model.locality import PATTERN
+from meshlite.model.rate_limit import RateLimit
 from meshlite.model.rules import forms
 from meshlite.model.scalars import shown
 
@@ -18,7 +19,8 @@ FOR_THE_MESH = "meshlite.labels."
 EXPORT_TO = ("meshlite.export-to", "networking.istio.io/exportTo")
 """Labels that say in which namespaces its service is seen; the second is Istio's name of it."""
 ENABLE = "meshlite.enable"
-_KNOWN = ("enable", "export-to", "locality", "namespace", "ports", "service", "version")
+RATE_LIMIT = "meshlite.rate-limit"
+_KNOWN = ("enable", "export-to", "locality", "namespace", "ports", "rate-limit", "service", "version")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -50,6 +52,17 @@ def locality(labels: Labels) -> tuple[str, str]:
     if re.match(PATTERN, written):
         return written, ""
     return "", f"its locality {shown(written)} is not region/zone/subzone"
+
+
+def rate_limit(labels: Labels) -> tuple[str, str]:
+    """How many requests it takes, and what is wrong with that."""
+    written = labels.get(RATE_LIMIT, "")
+    if not written or RateLimit.of(written) is not None:
+        return written, ""
+    return (
+        "",
+        f"label {RATE_LIMIT}: {shown(written)} is no limit like 100/s, 30/m or 1000/h; there is none",
+    )
 
 
 def export_to(labels: Labels, namespace: str) -> tuple[tuple[str, ...], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from meshlite.model.workload import Port
 from tests.netns.meshed import PORTS, VIRTUAL, Proxy, ask, captured, envoy, until, workload
 from tests.netns.rate_limits import rate_limits
 from tests.netns.test_envoy_filter import PREFIX, envoy_filter, http_filter
-from tests.netns.world import Box
+from tests.netns.world import Box, dial
 
 SERVICE = "neighbour.test.svc.cluster.local"
 PORT = Port(number=8081, protocol="grpc", origin="label")
@@ -94,6 +95,20 @@ async def test_without_the_service_calls_pass_unless_denial_is_wanted(
     proxy.resources = [limited(deny=True)]
     await proxy.push()
     await until(lambda: status(app, "/limited"), "500")
+
+
+async def test_a_label_limits_what_a_workload_takes(proxy: Proxy, app: Box, neighbour: Box) -> None:
+    """From all of the mesh together; an hour is long enough that nothing is taken in again meanwhile."""
+    proxy.workloads[1] = proxy.workloads[1].model_copy(update={"rate_limit": "5/h"})
+    await proxy.push()
+    limited: list[int] = []
+    async with asyncio.timeout(60):
+        while 429 not in limited:
+            code, headers, _ = await ask(app, VIRTUAL["neighbour"], 8000, "neighbour")
+            limited += [code] if "x-ratelimit-limit" in headers else []
+    assert limited == [200] * 5 + [429]
+    assert [await status(box, "/") for box in (app, neighbour)] == ["429", "429"]
+    assert (await dial(app, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")
 
 
 async def status(box: Box, path: str) -> str:

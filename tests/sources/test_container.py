@@ -277,6 +277,14 @@ def test_it_says_where_it_runs(labels: dict[str, str], place: str, complaint: st
     assert (found.workload.locality, found.workload.reason) == (place, complaint)
 
 
+@pytest.mark.parametrize("written", ["100/s", "30/m", "1000/h", "", "0/s", "100", "100/d", "-1/s", "1/s\n"])
+def test_a_limit_of_requests_is_a_number_for_a_time(written: str) -> None:
+    found = seen(record(labels=COMPOSE | {"meshlite.rate-limit": written}))
+    good = written in ("100/s", "30/m", "1000/h", "")
+    assert found.workload.rate_limit == (written if good else "")
+    assert ("is no limit like 100/s" in found.workload.reason) != good
+
+
 @pytest.mark.parametrize("label", ["meshlite.export-to", "networking.istio.io/exportTo"])
 def test_a_label_says_where_the_service_is_seen(label: str) -> None:
     assert seen(record(labels=COMPOSE | {label: ". , billing"})).workload.export_to == (".", "billing")

@@ -11,6 +11,7 @@ from meshlite.translate.envoy import dns
 from meshlite.translate.envoy.extension import network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.guards import connection_filters, request_filters
+from meshlite.translate.envoy.rate_limit import limited
 from meshlite.translate.envoy.rbac import PRINCIPAL, SOURCE_ADDRESS, SOURCE_TEXT
 from meshlite.translate.envoy.route import DESTINATION
 from meshlite.translate.envoy.schema import typed
@@ -231,6 +232,7 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
             **routes,
             "http_filters": [
                 *request_filters(chain.guard, chain.extensions),
+                *limited(chain),
                 *HTTP_FILTERS,
             ],
             "access_log": [

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshlite.model.mesh import PathNormalization
+from meshlite.model.rate_limit import RateLimit
 from meshlite.model.workload import Port, Workload
 from meshlite.translate.node import Attachment
 from meshlite.translate.plan.catalog import DECLARED_HTTP, NOT_HTTP, http_of
@@ -54,11 +55,12 @@ class ServerSide:
     extensions: tuple[Extension, ...] = ()
     ingress: tuple[Ingress, ...] = ()
     pool: Pool | None = None
+    limit: RateLimit | None = None
 
     @property
     def plain(self) -> bool:
         own = any(not patch.adds and patch.apply_to != "EXTENSION_CONFIG" for patch in self.patches)
-        return not (own or self.extensions or self.ingress or self.pool)
+        return not (own or self.extensions or self.ingress or self.pool or self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Door:
     cluster: InboundCluster
     extensions: tuple[Extension, ...]
     guard: Guard = NOTHING
+    limit: RateLimit | None = None
 
     @property
     def http(self) -> HttpChain | None:
@@ -84,6 +87,7 @@ class Door:
             port=self.port,
             extensions=self.extensions,
             guard=self.guard,
+            limit=self.limit,
         )
 
     @property
@@ -172,7 +176,7 @@ def _door(
     )
     extensions = tuple(one for one in side.extensions if one.on(place.port))
     name = f"inbound/{key}/{place.port}"
-    return Door(name, workload.id, place.port, place.declared, cluster, extensions, guard)
+    return Door(name, workload.id, place.port, place.declared, cluster, extensions, guard, side.limit)
 
 
 def listener(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from meshlite.model.mesh import PathNormalization
+from meshlite.model.rate_limit import RateLimit
 from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.guard import NOTHING, Guard, Verdicts
@@ -17,7 +18,7 @@ from meshlite.translate.plan.route import Text
 class HttpChain:
     """Speaks HTTP and follows a route table; `table` empty: everything goes to `cluster`, that of `port`.
 
-    `guard`: what requests meet before anything else.
+    `guard`: what requests meet before anything else. `limit`: of what it lets through.
     """
 
     name: str
@@ -26,6 +27,7 @@ class HttpChain:
     port: int = 0
     extensions: tuple[Extension, ...] = ()
     guard: Guard = NOTHING
+    limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from meshlite.model.networking import (
     VirtualService,
     WorkloadEntry,
 )
+from meshlite.model.rate_limit import RateLimit
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
 from meshlite.translate.memo import Looked, Memo
@@ -334,7 +335,8 @@ def _server_side(mesh: _Mesh, workload: Workload) -> ServerSide:
     side = _called(workload)
     patches = selected(mesh.filters, side, "SIDECAR_INBOUND", {})
     extensions, (places, pool) = mesh.extensions(side, "SERVER"), ingress(mesh.sidecars, workload)
-    return ServerSide(inward(patches, workload.service_fqdn), extensions, places, pool)
+    limit = RateLimit.of(workload.rate_limit)
+    return ServerSide(inward(patches, workload.service_fqdn), extensions, places, pool, limit)
 
 
 def _called(workload: Workload) -> Side:
