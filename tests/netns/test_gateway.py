@@ -599,3 +599,17 @@ async def test_grpc_enters_by_tls_and_is_balanced_by_request(edge: Edge) -> None
         said, _ = await done.communicate()
     counts = [(b"127.0.0.1", 20), (b"127.0.0.2", 20)]
     assert said.decode().splitlines() == [str(counts), "AB", "UNIMPLEMENTED", "UNIMPLEMENTED"]
+
+
+async def test_http2_of_clients_is_not_asked_of_servers_whose_protocol_nobody_declared(edge: Edge) -> None:
+    """As in Istio, a gateway calls them by HTTP/1.1, which every server of HTTP speaks."""
+    edge.workloads.append({"name": "plain", "ports": ["8001"], "host": "127.0.0.1"})
+    edge.credential("a", AUTHORITY.leaf("a.example.com"))
+    edge.gateway(https(443, "a.example.com", credentialName="a"))
+    edge.route("a.example.com", "plain")
+    await until(lambda: Client(443, "a.example.com").get("a.example.com"), "200 api")
+    command = ["curl", "-sSk", "--http2", "-m", "30", "-w", " %{http_version}"]
+    command += ["--resolve", "a.example.com:443:10.77.0.1", "https://a.example.com/"]
+    done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    answer, _ = await done.communicate()
+    assert answer.decode() == "api 10.77.0.1 https - 2"

@@ -32,6 +32,8 @@ class Destinations:
     see. `apart`: the services for which it follows another rule than callers of the service's own namespace
     do, or one that looks at its labels, and those of which it means another of the same host than most do.
     Clusters are shared with those, except for these services. `patches`, `extensions`: of what goes out.
+    `plain`: what nobody declared is called by HTTP/1.1, as gateways do: their clients' HTTP/2 says nothing of
+    it.
     """
 
     services: Catalog
@@ -42,6 +44,7 @@ class Destinations:
     scope: Scope
     patches: tuple[Patch, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    plain: bool = False
 
     @property
     def of_routes(self) -> tuple[Patch, ...]:
@@ -92,6 +95,7 @@ def destinations(
     scope: Scope,
     patches: tuple[Patch, ...],
     extensions: tuple[Extension, ...],
+    plain: bool = False,
 ) -> Destinations:
     known = services.seen(caller.namespace)
     followed = {fqdn: rules.of(fqdn, service.namespace, caller) for fqdn, service in known.services.items()}
@@ -103,9 +107,12 @@ def destinations(
         if rule != usual[fqdn]
         or known.services[fqdn] is not services.services[fqdn]
         or about(patched, fqdn)
+        or (plain and any(port.http == "client" for port in known.services[fqdn].ports.values()))
         or (keys and rule is not None and not keys.isdisjoint(caller_keys(rule)))
     )
-    return Destinations(scoped(known, scope), caller, followed, apart, known, scope, patches, extensions)
+    return Destinations(
+        scoped(known, scope), caller, followed, apart, known, scope, patches, extensions, plain
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class Use:
     patches: tuple[Patch, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     guard: Guard = NOTHING
+    plain: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -160,6 +168,7 @@ def uses(
             of(view.patches, CLUSTERS),
             _labels(view.caller),
             guards[view.known.services[fqdn].key].guard,
+            view.plain,
         )
         for view in views
         for fqdn in sorted(view.apart)
@@ -251,7 +260,7 @@ def _endpoint_sets(
 
 
 def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
-    service, http = use.service, _http(port, policy)
+    service, http = use.service, _http(port, policy, use.plain)
     original = service.discovery == "original"
     if policy.tls is not None and policy.tls.roots and not policy.tls.names:
         policy = replace(policy, tls=replace(policy.tls, names=service.certified))
@@ -279,11 +288,16 @@ def _weighted(cluster: Cluster) -> Cluster:
     return replace(cluster, policy=replace(cluster.policy, balancer=balancer))
 
 
-def _http(port: ServicePort, policy: Policy) -> Http:
-    """The rule's wish over the port's protocol; only an upgrade makes HTTP of a port that is not."""
+def _http(port: ServicePort, policy: Policy, plain: bool) -> Http:
+    """The rule's wish over the port's protocol; only an upgrade makes HTTP of a port that is not.
+
+    `plain`: see Destinations. Source: Istio's page on protocol selection, HTTP gateway protocol selection.
+    """
     if policy.upgrade:
         return "http2"
-    return "client" if policy.client_protocol and port.http != "none" else port.http
+    if policy.client_protocol and port.http != "none":
+        return "client"
+    return "http1" if plain and port.http == "client" else port.http
 
 
 def _endpoints(

@@ -326,7 +326,7 @@ def _gates(
     views = {}
     for one in found:
         caller, patches = one.gate.caller(mesh.selectors), gateway_patches(one, mesh.filters)
-        inputs = (mesh.services, mesh.rules, usual, caller, Scope(), patches, ())
+        inputs = (mesh.services, mesh.rules, usual, caller, Scope(), patches, (), True)
         views[caller] = memo.of(("view", caller), destinations, *inputs)
     return views
 
