@@ -105,8 +105,10 @@ async def test_istios_names_choose_what_is_patched(edge: Edge) -> None:
     assert edge.problems == ()
     await until(lambda: headers("web.example.com"), "200 host listener table")
     assert await headers("other.example.com") == "200 listener table"
-    assert await headers("other.example.com", 8081) == "200 port"
-    found = await answer(Client(8443, "safe.example.com"), "safe.example.com")
+    await until(lambda: headers("other.example.com", 8081), "200 port")
+    secured = Client(8443, "safe.example.com")
+    await until(lambda: secured.get("safe.example.com"), "200")
+    found = await answer(secured, "safe.example.com")
     assert "x-gateway: yes" in found
     assert "x-secure: yes" in found
     assert "x-host" not in found
@@ -167,7 +169,8 @@ async def test_chains_are_taken_away_and_added(edge: Edge) -> None:
     edge.push()
     assert edge.problems == ()
     await until(lambda: Client(8080).greeting(), "added")
-    assert (await headers("web.example.com", 8081)) == "200"
+    await until(lambda: headers("web.example.com", 8081), "200")
+    assert await Client(8080).greeting() == "added"
 
 
 @pytest.mark.parametrize("chosen", ["selector", "targetRefs"])
@@ -197,6 +200,7 @@ async def test_extensions_stand_among_policies_by_their_phase(edge: Edge, chosen
     await until(lambda: headers("web.example.com"), "200 authn stats")
     assert await headers("web.example.com", path="/denied") == "403 authn"
     others = "404 authn port stats" if chosen == "selector" else "404"
+    await until(lambda: headers("web.example.com", 8081), others)
     assert await headers("web.example.com", 8081) == others
 
 
