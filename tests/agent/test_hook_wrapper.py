@@ -136,12 +136,12 @@ async def test_an_agent_that_hangs_or_fails_is_not_waited_for_long(folder: Path)
         raise RuntimeError("no nft here")
 
     for handler in (hang, fail):
-        async with HookServer(bench.socket, handler), asyncio.timeout(60):
+        async with HookServer(bench.socket, handler, seconds=0.5), asyncio.timeout(60):
             assert (await bench.create()).returncode == 0
 
 
-async def test_a_socket_that_accepts_and_says_nothing_is_left_after_two_seconds(folder: Path) -> None:
-    bench = Bench(folder)
+async def test_a_socket_that_accepts_and_says_nothing_is_left_after_a_while(folder: Path) -> None:
+    bench = Bench(folder, patience=0.5)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -151,7 +151,7 @@ async def test_a_socket_that_accepts_and_says_nothing_is_left_after_two_seconds(
         start = time.perf_counter()
         async with asyncio.timeout(60):
             assert (await bench.create()).returncode == 0
-        assert time.perf_counter() - start > 1.5
+        assert time.perf_counter() - start > 0.4
 
 
 @pytest.fixture

@@ -52,11 +52,11 @@ def test_its_compose_file_has_no_line_about_the_mesh() -> None:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())
 
 
-def wait_for(url: str, seconds: float = 15) -> None:
+def wait_for(url: str, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while True:
         try:

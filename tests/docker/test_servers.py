@@ -98,7 +98,7 @@ with grpc.insecure_channel("greeter:50051") as channel:
 """
 ASK_WITHOUT_WAITING = """
 import socket
-with socket.create_connection(("web", 80), timeout=10) as s:
+with socket.create_connection(("web", 80), timeout=60) as s:
     s.sendall(b"".join(b"GET /spoken?%d HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n" % n for n in range(4)))
     answer = b""
     while answer.count(b"HTTP/1.1 200") < 4:
@@ -110,7 +110,7 @@ print(answer.count(b"HTTP/1.1 200"))
 """
 ASK_OLD = """
 import socket
-with socket.create_connection(("web", 80), timeout=10) as s:
+with socket.create_connection(("web", 80), timeout=60) as s:
     s.sendall(b"GET /spoken HTTP/1.0\\r\\nHost: web\\r\\n\\r\\n")
     answer = b"".join(iter(lambda: s.recv(65536), b""))
 head, _, body = answer.partition(b"\\r\\n\\r\\n")
@@ -120,7 +120,7 @@ print(b"transfer-encoding" in head.lower(), body.decode())
 ASK_TLS = """
 import socket, ssl, sys
 context = ssl.create_default_context(cadata=sys.argv[2])
-with socket.create_connection(("secure", 8443), timeout=10) as plain:
+with socket.create_connection(("secure", 8443), timeout=60) as plain:
     with context.wrap_socket(plain, server_hostname=sys.argv[1]) as s:
         print(ssl.DER_cert_to_PEM_cert(s.getpeercert(True)).strip() == sys.argv[2].strip())
         s.sendall(b"GET / HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" % sys.argv[1].encode())
@@ -184,7 +184,7 @@ def connections(mesh: Mesh, service: str, port: int) -> int:
         capture_output=True,
         text=True,
         check=True,
-        timeout=10,
+        timeout=60,
     ).stdout
     cluster = f"outbound|{port}||{service}.{mesh.project.name}."
     counted = (line for line in answer.splitlines() if line.startswith(cluster) and "::cx_total::" in line)

@@ -26,7 +26,7 @@ class HookServer:
     when no agent is there. `seconds` must be shorter than the wrapper's own patience.
     """
 
-    def __init__(self, path: Path, handler: Handler, seconds: float = 1.8) -> None:
+    def __init__(self, path: Path, handler: Handler, seconds: float = 9.5) -> None:
         self._path = path
         self._handler = handler
         self._seconds = seconds

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Wrapper:
     ask: Path
     socket: Path
     fail_closed: bool = False
+    patience: float = PATIENCE_SECONDS
+    """Seconds for the agent to answer."""
 
 
 def script(wrapper: Wrapper) -> str:
@@ -35,7 +37,7 @@ def script(wrapper: Wrapper) -> str:
         name=shlex.quote(Path(program).name),
         arguments=_words(arguments),
         ask=_words(ask),
-        patience=PATIENCE_SECONDS,
+        patience=wrapper.patience,
         otherwise=_REFUSE if wrapper.fail_closed else "exit 0",
     )
 
