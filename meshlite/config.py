@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-DEFAULT_FILE = Path("/etc/meshlite/meshlite.yaml")
+from meshlite.places import DEFAULT_FILE, RUN, STATE, Folders
 
 
 def _network(written: str) -> str:
@@ -76,8 +76,8 @@ class Paths(_Settings):
     `credentials`: certificates for gateways, in folders `<namespace>/<name>`.
     """
 
-    state: AbsolutePath = Path("/var/lib/meshlite")
-    run: AbsolutePath = Path("/run/meshlite")
+    state: AbsolutePath = STATE
+    run: AbsolutePath = RUN
     credentials: AbsolutePath = Path("/etc/meshlite/credentials")
     daemon_json: AbsolutePath = Path("/etc/docker/daemon.json")
     docker_socket: AbsolutePath = Path("/var/run/docker.sock")
@@ -85,7 +85,12 @@ class Paths(_Settings):
     @property
     def admin_socket(self) -> Path:
         """Where the server serves the CLI."""
-        return self.run / "admin.sock"
+        return Folders(self.state, self.run).admin_socket
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where the agent answers the CLI."""
+        return Folders(self.state, self.run).agent_socket
 
     @property
     def hook_socket(self) -> Path:

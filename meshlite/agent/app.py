@@ -94,7 +94,7 @@ class Agent:
 
     async def serve(self) -> None:
         """Run all parts until stopped. One that fails ends the agent: its supervisor starts it again."""
-        socket = self.settings.paths.run / "agent.sock"
+        socket = self.settings.paths.agent_socket
         async with self.admin.serving(socket, self.settings.ports.agent), self.xds.serving():
             await self.capture.start()
             async with asyncio.TaskGroup() as tasks:

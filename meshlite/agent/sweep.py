@@ -30,6 +30,6 @@ async def swept(settings: Settings) -> list[str]:
         removed.append(f"the engine's configuration stays: {error}")
     removed += (await capture.sweep(settings)).sentences()
     removed += await asyncio.to_thread(proxy.remove, launch_plan.plan_of(settings))
-    for socket in (settings.paths.hook_socket, settings.paths.run / "agent.sock"):
+    for socket in (settings.paths.hook_socket, settings.paths.agent_socket):
         socket.unlink(missing_ok=True)
     return removed

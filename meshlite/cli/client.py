@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +43,13 @@ class _UnixConnection(http.client.HTTPConnection):
 @dataclass(frozen=True)
 class Client:
     """A peer on this host, or the remote one instead. `name` and `advice` go into messages: "the server",
-    "start it: …"."""
+    "start it: …". `doubt` is called where nobody answers, and raises Failure if it knows why."""
 
     path: Path
     name: str
     advice: str
     remote: Remote | None = None
+    doubt: Callable[[], object] | None = None
 
     def get(self, path: str, timeout: float = 10.0, **query: str) -> Any:
         return self.call("GET", path, query=query, timeout=timeout).body
@@ -85,6 +86,8 @@ class Client:
                 connection.close()
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        if self.doubt is not None:
+            self.doubt()
         where = self.remote.url if self.remote else str(self.path)
         if isinstance(error, FileNotFoundError):
             return Unreachable(

@@ -26,5 +26,9 @@ class Failure(click.ClickException):
                 click.echo(f"  {label + ':':<6} {body}", file=file, err=file is None)
 
 
+class WrongSettings(Failure):
+    """Nothing can be asked or started with such settings."""
+
+
 class Unreachable(Failure):
     """A process of meshlite does not answer on its socket; `status` and `down` go on without it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from unicodedata import east_asian_width
 
 import click
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 Output = Literal["table", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
+
+GAP = 3
+"""Blanks between the columns of a table."""
 
 GOOD, WARN, BAD, DIM = "green", "yellow", "red", "bright_black"
 
@@ -54,16 +59,58 @@ def emit(value: object, output: Output, table: Callable[[], None]) -> None:
         table()
 
 
+class Painted(str):
+    """Text with a colour, for a cell of `columns`."""
+
+    colour: str
+
+    def __new__(cls, text: str, colour: str) -> Painted:
+        made = super().__new__(cls, text)
+        made.colour = colour
+        return made
+
+
 def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table without borders on stdout, of cells by `paint` or `plain`; pipes get plain whole lines."""
+    """A table without borders on stdout; in a pipe plain whole lines, on a terminal folded where too wide."""
+    cells = [tuple(row) for row in rows]
+    widths = [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
+    terminal = sys.stdout.isatty()
+    if terminal and sum(widths) + GAP * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        _folded(headings, cells)
+        return
+    click.echo(click.style(_line(headings, widths, terminal), bold=terminal or None))
+    for row in cells:
+        click.echo(_line(row, widths, terminal))
+
+
+def _folded(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """By rich, which takes longer to import than a short list takes in all."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(marked, row))
     show(table, width=400)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], terminal: bool) -> str:
+    """Without blanks at its end, as nothing follows there."""
+    padded = [
+        _styled(cell, terminal) + " " * (width - _width(cell) + GAP)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    return "".join(padded).rstrip()
+
+
+def _styled(cell: str, terminal: bool) -> str:
+    return click.style(str(cell), fg=cell.colour) if terminal and isinstance(cell, Painted) and cell else cell
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: East Asian characters take two."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
 
 
 def show(table: Table, width: int) -> None:
@@ -80,17 +127,26 @@ def show(table: Table, width: int) -> None:
 
 
 def paint(text: str, colour: str) -> str:
-    """Text for a cell of `columns`, in a colour; whatever is in it is not taken for markup."""
-    from rich.markup import escape
-
-    return f"[{colour}]{escape(printable(text))}[/{colour}]" if text else ""
+    """Text for a cell of `columns`, in a colour; whatever is in it does nothing to the terminal."""
+    return Painted(one_line(text), colour)
 
 
 def plain(text: object) -> str:
     """Text for a cell of `columns`, as it is."""
+    return one_line(str(text))
+
+
+def one_line(text: str) -> str:
+    """`printable`, and without line ends, which would break the table."""
+    return printable(" ".join(text.splitlines()) if "\n" in text else text)
+
+
+def marked(cell: str) -> str:
+    """A cell as rich wants it; whatever is in it is not taken for markup."""
     from rich.markup import escape
 
-    return escape(printable(str(text)))
+    colour = cell.colour if isinstance(cell, Painted) else ""
+    return f"[{colour}]{escape(cell)}[/{colour}]" if colour and cell else escape(cell)
 
 
 def note(text: str) -> None:

@@ -1,21 +1,35 @@
-"""The settings as this invocation sees them, and the two sockets the verbs talk to."""
+"""The settings as this invocation sees them, and the two sockets the verbs talk to.
+
+Most verbs only ask and need `places_of`: checking all settings takes longer than their question. They are
+checked after all where nobody answers, since that may be why.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from meshlite import places
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.front import Front
-from meshlite.config import Settings, from_process
+from meshlite.places import Places
+
+if TYPE_CHECKING:
+    from meshlite.config import Settings
 
 
 def settings_of(ctx: click.Context, **flags: object) -> Settings:
     """Settings from the file of `--config`, the environment, and flags that are not None."""
-    config = front_of(ctx).config
+    return _settings(front_of(ctx).config, **flags)
+
+
+def _settings(config: Path | None, **flags: object) -> Settings:
+    from meshlite.config import from_process
+
     try:
         settings = from_process(config, **flags)
         if settings.extension_providers:
@@ -24,11 +38,20 @@ def settings_of(ctx: click.Context, **flags: object) -> Settings:
             mesh_settings(settings)
         return settings
     except ValueError as error:
-        raise Failure(
+        raise WrongSettings(
             "the settings cannot be used",
             why=str(error),
             next_step="correct them: docs/operations.md lists them",
         ) from error
+
+
+def places_of(ctx: click.Context) -> Places | Settings:
+    """Where this host's server and agent are."""
+    config = front_of(ctx).config
+    try:
+        return places.from_process(config)
+    except ValueError:
+        return _settings(config)
 
 
 def front_of(ctx: click.Context | None) -> Front:
@@ -45,11 +68,11 @@ def host_config(ctx: click.Context) -> Path | None:
     return front.config
 
 
-def server_of(settings: Settings) -> Client:
+def server_of(settings: Places | Settings) -> Client:
     """The server of `--server`, with a bearer token; else the one on this host."""
     front = front_of(click.get_current_context(silent=True))
     if front.server is None:
-        return Client(settings.paths.admin_socket, "the server", _advice(settings, "server"))
+        return _client(settings.paths.admin_socket, "the server", settings, "server")
     from meshlite.cli.remote import remote
 
     advice = "check the URL, and that the way there is open"
@@ -67,9 +90,15 @@ def _token(front: Front) -> str:
     return token
 
 
-def agent_of(settings: Settings) -> Client:
-    return Client(settings.paths.run / "agent.sock", "this host's agent", _advice(settings, "agent"))
+def agent_of(settings: Places | Settings) -> Client:
+    return _client(settings.paths.agent_socket, "this host's agent", settings, "agent")
 
 
-def _advice(settings: Settings, part: str) -> str:
+def _client(socket: Path, name: str, settings: Places | Settings, part: str) -> Client:
+    config = front_of(click.get_current_context(silent=True)).config
+    doubt = (lambda: _settings(config)) if isinstance(settings, Places) else None
+    return Client(socket, name, _advice(settings, part), doubt=doubt)
+
+
+def _advice(settings: Places | Settings, part: str) -> str:
     return f"start the mesh: meshlite up -d (log of the last run: {settings.paths.state}/log/{part}.log)"

@@ -8,7 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from meshlite.model.names import GATEWAY_API as GATEWAY_API
 from meshlite.model.names import fqdn
+from meshlite.model.names import kind_key as kind_key
 from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.provider import ExtensionProvider
 from meshlite.model.workload import Frozen, Port, Workload
@@ -64,14 +66,6 @@ class NodeRecord(Frozen):
     address: str = ""
     projects: tuple[str, ...] = ()
     everything: bool = False
-
-
-GATEWAY_API = "gateway.networking.k8s.io"
-
-
-def kind_key(group: str, kind: str) -> str:
-    """What names a kind in a resource's key: the kind alone, but for Gateway API's own Gateway."""
-    return f"{kind}.{group}" if (group, kind) == (GATEWAY_API, "Gateway") else kind
 
 
 class Resource(Frozen):

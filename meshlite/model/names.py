@@ -9,8 +9,14 @@ from collections.abc import Collection, Iterator
 ROOT_NAMESPACE = "meshlite-system"
 ROOT_ALIASES = frozenset({"istio-system"})
 CLUSTER_SUFFIX = "svc.cluster.local"
+GATEWAY_API = "gateway.networking.k8s.io"
 INGRESS_GATEWAY, EGRESS_GATEWAY = "istio-ingressgateway", "istio-egressgateway"
 """The gateways that every node has, under Istio's names, in the root namespace."""
+
+
+def kind_key(group: str, kind: str) -> str:
+    """What names a kind in a resource's key: the kind alone, but for Gateway API's own Gateway."""
+    return f"{kind}.{group}" if (group, kind) == (GATEWAY_API, "Gateway") else kind
 
 
 def canonical_namespace(namespace: str) -> str:

@@ -384,10 +384,49 @@ class Document(Frozen):
     lines: dict[str, int] = Field(default={}, description="field path, as in Rejection.field -> its line")
 
 
-class ApplyRequest(Frozen):
-    """POST /v1/resources: all or nothing. `dry_run` says what would happen and changes nothing."""
+class Text(Frozen):
+    """YAML or JSON as it is in a file; `name` is what messages call it."""
 
-    documents: tuple[Document, ...]
+    text: str
+    name: str = "-"
+
+
+class Rejection(Frozen):
+    """Why a document was refused: `where` is file:line, `field` a path in it, `reason` a sentence."""
+
+    resource: str
+    where: str = ""
+    field: str = ""
+    reason: str
+
+
+_NAMESPACE_OF_TEXTS = "of documents in `texts` that name none; empty: the only meshed project"
+
+
+class ReadRequest(Frozen):
+    """POST /v1/documents: which resources are these?"""
+
+    texts: tuple[Text, ...]
+    namespace: str = Field(default="", description=_NAMESPACE_OF_TEXTS)
+
+
+class ReadResponse(Frozen):
+    """Keys in order, what is no resource of the mesh and passed over, and what cannot be read."""
+
+    keys: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+
+
+class ApplyRequest(Frozen):
+    """POST /v1/resources: all or nothing. `dry_run` says what would happen and changes nothing.
+
+    Resources as `documents`, or as `texts`, which the server reads.
+    """
+
+    documents: tuple[Document, ...] = ()
+    texts: tuple[Text, ...] = ()
+    namespace: str = Field(default="", description=_NAMESPACE_OF_TEXTS)
     dry_run: bool = False
     allow_missing_hosts: bool = Field(default=False, description="take hosts and subsets nobody has yet")
 
@@ -401,20 +440,30 @@ class Applied(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-class Rejection(Frozen):
-    """Why a document was refused: `where` is file:line, `field` a path in it, `reason` a sentence."""
-
-    resource: str
-    where: str = ""
-    field: str = ""
-    reason: str
-
-
 class ApplyResponse(Frozen):
-    """200: all documents are in `applied`, in the order sent. 422: `rejected` says why nothing was."""
+    """200: all documents are in `applied`, in the order sent. 422: `rejected` says why nothing was.
+
+    `warnings`: what in `texts` is no resource of the mesh and was passed over.
+    """
 
     applied: tuple[Applied, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class KindNames(Frozen):
+    """A kind as people and keys call it. `cluster_wide`: its objects are in the root namespace."""
+
+    key: str
+    name: str
+    words: tuple[str, ...]
+    cluster_wide: bool
+
+
+class Kinds(Frozen):
+    """GET /v1/kinds"""
+
+    kinds: tuple[KindNames, ...]
 
 
 class Resources(Frozen):

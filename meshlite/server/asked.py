@@ -49,6 +49,8 @@ def _subject(body: BaseModel | None, answer: Answer) -> str:
     match given, body:
         case wire.Token(), _:
             return given.id
+        case _, wire.ApplyRequest() if body.texts:
+            return _subject_of_texts(body, given)
         case _, wire.ApplyRequest():
             return ", ".join(document.resource.key for document in body.documents)
         case _, wire.JoinRequest():
@@ -58,6 +60,14 @@ def _subject(body: BaseModel | None, answer: Answer) -> str:
         case _, wire.AccessRequest():
             return f"{body.name} ({body.role})"
     return ""
+
+
+def _subject_of_texts(body: wire.ApplyRequest, answer: Answer) -> str:
+    """The resources that the answer names; else where they were to be read."""
+    named: list[str] = []
+    if isinstance(answer, wire.ApplyResponse):
+        named = [one.key for one in answer.applied] or [one.resource for one in answer.rejected]
+    return ", ".join(dict.fromkeys(name for name in named if name)) or ", ".join(t.name for t in body.texts)
 
 
 def _printable(text: str) -> str:

@@ -12,11 +12,15 @@ from meshlite import __version__
 from meshlite.model import wire
 from meshlite.model.analysis.analyze import analyze
 from meshlite.model.analysis.stage import of_mesh
+from meshlite.model.documents import Reading
+from meshlite.model.kinds import KINDS
 from meshlite.model.mesh import NodeRecord, Resource, Snapshot
 from meshlite.model.names import canonical_namespace
 from meshlite.server.call import Call, Parts, Reply
 from meshlite.server.overview import overview
+from meshlite.server.reading import read_all
 from meshlite.server.refusal import Refusal
+from meshlite.server.resources import NOTHING_READ
 from meshlite.server.stream import lines
 
 STALLED = 30.0
@@ -168,8 +172,35 @@ async def apply(call: Call) -> Reply:
     if match not in (None, "*"):
         reason = f"If-Match: {match} is not understood here"
         raise Refusal(HTTPStatus.BAD_REQUEST, reason, "send *, and the generation in each document")
-    answer = await call.parts.resources.apply(call.body, call.caller.name, guarded=match == "*")
+    if match == "*" and call.body.texts:
+        hint = "send documents; a text names no generation"
+        raise Refusal(HTTPStatus.BAD_REQUEST, "If-Match is not understood for texts", hint)
+    reading = await _read(call)
+    answer = await call.parts.resources.apply(call.body, call.caller.name, match == "*", reading)
     return Reply(answer, HTTPStatus.UNPROCESSABLE_ENTITY if answer.rejected else HTTPStatus.OK)
+
+
+async def read_documents(call: Call) -> wire.ReadResponse:
+    documents, rejections, warnings = await _read(call)
+    keys = tuple(document.resource.key for document in documents)
+    return wire.ReadResponse(keys=keys, warnings=warnings, rejected=rejections)
+
+
+async def _read(call: Call) -> Reading:
+    """The texts of a request. In a thread: a long one takes a while."""
+    if not call.body.texts:
+        return NOTHING_READ
+    projects = sorted({p for node in call.parts.registry.nodes() for p in node.record.projects})
+    return await asyncio.to_thread(read_all, call.body.texts, call.body.namespace, projects)
+
+
+async def kinds(call: Call) -> wire.Kinds:
+    return wire.Kinds(
+        kinds=tuple(
+            wire.KindNames(key=kind.key, name=kind.name, words=kind.words, cluster_wide=kind.cluster_wide)
+            for kind in KINDS
+        )
+    )
 
 
 async def analysis(call: Call) -> wire.Analysis:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from meshlite.model import wire
 from meshlite.model.analysis.analyze import conflicts
 from meshlite.model.analysis.stage import of_mesh
+from meshlite.model.documents import Reading
 from meshlite.model.mesh import GATEWAY_API, Resource, Snapshot
 from meshlite.server.admission import Admission, Admitted
 from meshlite.server.clock import Clock
@@ -21,6 +22,8 @@ from meshlite.translate.gateway_api.conditions import troubles
 
 KEPT = 20
 """Changes of each resource that are remembered."""
+
+NOTHING_READ = Reading((), (), ())
 
 _MEANING = ("api_version", "labels", "annotations", "spec")
 """What the user wrote; the rest is the store's."""
@@ -72,15 +75,21 @@ class ResourceBook:
             raise Refusal(HTTPStatus.NOT_FOUND, f"there never was a {key}")
         return tuple(parse(HISTORY, entry) for entry in reversed(entries))
 
-    async def apply(self, request: wire.ApplyRequest, author: str, guarded: bool) -> wire.ApplyResponse:
-        """Store all documents or none. `guarded`: each must be based on the generation that is stored now.
+    async def apply(
+        self, request: wire.ApplyRequest, author: str, guarded: bool, reading: Reading = NOTHING_READ
+    ) -> wire.ApplyResponse:
+        """Store all documents or none, those of the request and those read from its texts.
+
+        `guarded`: each must be based on the generation that is stored now.
 
         Raises Refusal (409) for a document that is based on another one.
         """
         async with self._mirror.lock:
-            admitted, rejected = self._admit(request, self._snapshot())
-            if rejected:
-                return wire.ApplyResponse(rejected=rejected)
+            admitted, rejected = self._admit(_whole(request, reading), self._snapshot())
+            if rejected or reading.rejections:
+                return wire.ApplyResponse(
+                    rejected=(*reading.rejections, *rejected), warnings=reading.warnings
+                )
             if guarded:
                 self._check_generations([one.resource for one in admitted])
             applied, writes = await self._plan(admitted, author)
@@ -91,7 +100,7 @@ class ResourceBook:
                         self._events.add("resource", one.key, f"{one.action} by {author}")
                 self._publish()
                 applied = self._told(applied, [one.resource for one in admitted])
-        return wire.ApplyResponse(applied=tuple(applied))
+        return wire.ApplyResponse(applied=tuple(applied), warnings=reading.warnings)
 
     async def delete(self, key: str, author: str, generation: int | None = None) -> None:
         """Raises Refusal: 404 where it is not there, 409 where it is not at `generation`."""
@@ -187,6 +196,16 @@ class ResourceBook:
         if resource.generation > KEPT:
             writes.append(Write(HISTORY, _place(resource.key, resource.generation - KEPT), None))
         return writes
+
+
+def _whole(request: wire.ApplyRequest, reading: Reading) -> wire.ApplyRequest:
+    """With what was read. Where some could not be, hosts are not asked for: that may declare them."""
+    return request.model_copy(
+        update={
+            "documents": (*request.documents, *reading.documents),
+            "allow_missing_hosts": request.allow_missing_hosts or bool(reading.rejections),
+        }
+    )
 
 
 def _place(key: str, generation: int) -> str:

@@ -108,9 +108,14 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/resources", handlers.apply, _WRITE, "Apply documents, all or none",
         body=wire.ApplyRequest, answer=wire.ApplyResponse, also={422: wire.ApplyResponse},
         headers={"If-Match": "`*`: each document's generation must be the stored one, 0 for none; else 409"},
-        limit=8 * MIB,
+        limit=16 * MIB,
         audited=True,
     ),
+    Route(
+        "POST", "/v1/documents", handlers.read_documents, _LOOK, "Which resources texts name",
+        body=wire.ReadRequest, answer=wire.ReadResponse, limit=16 * MIB,
+    ),
+    Route("GET", "/v1/kinds", handlers.kinds, _LOOK, "Kinds, and what they go by", answer=wire.Kinds),
     Route(
         "GET", "/v1/analysis", handlers.analysis, _LOOK, "Istio's analysis of the mesh", answer=wire.Analysis
     ),

@@ -16,6 +16,14 @@ from click.testing import CliRunner
 from meshlite import __version__
 from meshlite.cli.failure import Failure
 from meshlite.cli.main import VERBS, root
+from tests.cli.conftest import Mesh
+
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec: {host: reviews}
+"""
 
 
 def meshlite(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -164,3 +172,40 @@ def test_every_verb_judges_the_settings_alike(verb: str, text: str, reason: str,
     assert done.exit_code == 1
     assert reason in done.stderr
     assert "the settings cannot be used" in done.stderr
+
+
+HEAVY = ("aiohttp", "cryptography", "docker", "envoy", "google", "grpc", "pydantic", "rich", "yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("apply -f FILE", 0),
+        ("delete -f FILE", 1),
+        ("delete dr reviews --ignore-missing", 0),
+        ("get dr", 0),
+        ("get services", 0),
+        ("get all -o json", 0),
+    ],
+)
+def test_verbs_that_ask_import_nothing_that_takes_longer_than_the_question(
+    line: str, expected: int, mesh: Mesh, tmp_path: Path
+) -> None:
+    """Nothing is there to delete."""
+    file = tmp_path / "rule.yaml"
+    file.write_text(RULE)
+    words = [str(file) if word == "FILE" else word for word in line.split()]
+    code = (
+        "import atexit, sys; from meshlite.cli.main import main; sys.argv = ['meshlite', *sys.argv[1:]]\n"
+        "roots = lambda: sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "atexit.register(lambda: print('IMPORTED', *roots(), file=sys.stderr))\n"
+        "main()\n"
+    )
+    environ = os.environ | {"MESHLITE_RUN_DIR": str(mesh.run_dir), "MESHLITE_CONFIG": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environ, timeout=60
+    )
+    *said, imported = done.stderr.splitlines()
+    assert done.returncode == expected, said
+    assert imported.startswith("IMPORTED ")
+    assert set(HEAVY) & set(imported.split()) == set()

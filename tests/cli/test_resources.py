@@ -51,7 +51,7 @@ def test_programs_read_on_stdout_what_was_refused(mesh: Mesh, tmp_path: Path) ->
     done = mesh.cli("apply", "-f", str(bad), "-o", "json")
     assert done.exit_code == 1
     (row,) = json.loads(done.stdout)["rejected"]
-    assert (row["resource"], row["where"]) == ("VirtualServise/x", f"{bad}:2")
+    assert (row["resource"], row["where"]) == ("VirtualServise/shop/x", f"{bad}:2")
     missing = mesh.cli("apply", "-f", CANARY, "-o", "json")
     assert missing.exit_code == 1
     assert {row["resource"] for row in json.loads(missing.stdout)["rejected"]} == {
@@ -240,3 +240,35 @@ def test_status_without_an_agent_is_a_failure_that_still_shows_the_mesh(mesh: Me
     table = mesh.cli("status")
     assert "reviews" in table.stdout
     assert "3/3" in table.stdout
+
+
+def test_files_are_deleted_as_they_were_applied_and_a_broken_one_deletes_nothing(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    mesh.cli("apply", "-f", SUBSETS, "-f", CANARY)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("kind: VirtualService\nmetadata: {name: reviews}\n")
+    refused = mesh.cli("delete", "-f", SUBSETS, "-f", str(bad))
+    assert refused.exit_code == 1
+    assert f"{bad}:1: VirtualService/shop/reviews: apiVersion: is required" in refused.stderr
+    assert "nothing was deleted" in refused.stderr
+    done = mesh.cli("delete", "-f", SUBSETS, "-f", CANARY)
+    assert done.stdout == "VirtualService/shop/reviews deleted\nDestinationRule/shop/reviews deleted\n"
+
+
+def test_a_document_that_cannot_be_read_hides_no_fault_of_another(mesh: Mesh, tmp_path: Path) -> None:
+    unreadable, wrong = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    unreadable.write_text("a: [\n")
+    wrong.write_text(Path(CANARY).read_text().replace("weight: 90", "weight: -1"))
+    done = mesh.cli("apply", "-f", str(tmp_path))
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"{unreadable}:")
+    assert lines[1].startswith(f"{wrong}:")
+    assert "no subset" not in done.stderr, "who cannot be read may have declared it"
+    assert "2 errors; nothing was applied" in done.stderr
+
+
+def test_the_audit_log_names_what_a_file_changed(mesh: Mesh) -> None:
+    mesh.cli("apply", "-f", SUBSETS)
+    entries = mesh.server.get("/v1/audit", limit="1")["entries"]
+    assert [entry["subject"] for entry in entries] == ["DestinationRule/shop/reviews"]

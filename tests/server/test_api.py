@@ -109,6 +109,15 @@ async def test_every_answer_of_a_session_is_as_the_openapi_document_says(server:
     rejected = await admin("POST", "/v1/resources", "/v1/resources", json=apply(rule(host="nobody")))
     assert rejected["rejected"]
     await admin("GET", "/v1/resources?kind=DestinationRule", "/v1/resources")
+    text = {
+        "text": "kind: VirtualServise\napiVersion: networking.istio.io/v1\nmetadata: {name: x}\n",
+        "name": "x.yaml",
+    }
+    rejected = await admin("POST", "/v1/resources", "/v1/resources", json={"texts": [text]})
+    assert rejected["rejected"][0]["where"] == "x.yaml:1"
+    read = await admin("POST", "/v1/documents", "/v1/documents", json={"texts": [text]})
+    assert read["rejected"] == rejected["rejected"]
+    await admin("GET", "/v1/kinds", "/v1/kinds")
     await admin("GET", path, resource)
     await admin("GET", path.replace("reviews", "other"), resource)
     await admin("DELETE", path, resource)

@@ -15,7 +15,7 @@ import click
 
 from meshlite.cli.failure import Failure, Unreachable
 from meshlite.cli.output import Output, columns, emit, output_option, plain
-from meshlite.cli.settings import agent_of, server_of, settings_of
+from meshlite.cli.settings import agent_of, places_of, server_of
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -31,7 +31,7 @@ def version(ctx: click.Context, output: Output) -> None:
     """
     from meshlite import __version__
 
-    settings = settings_of(ctx)
+    settings = places_of(ctx)
     values = {"cli": __version__, "server": "", "agent": "", "envoy": "", "python": platform.python_version()}
     with suppress(Unreachable):
         values["server"] = server_of(settings).get("/v1/health")["version"]

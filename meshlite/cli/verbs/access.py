@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshlite.cli.output import Output, columns, emit, note, output_option, plain
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.span import left, span
 from meshlite.cli.verbs.get import clock
 
@@ -41,7 +41,7 @@ def create(ctx: click.Context, name: str, role: str, ttl: float, output: Output)
     JSON: {"token", "access": {"name", "role", "expires", "created", "author"}}
     """
     body = {"name": name, "role": role, "ttl_seconds": ttl}
-    made = server_of(settings_of(ctx)).call("POST", "/v1/access", body).body
+    made = server_of(places_of(ctx)).call("POST", "/v1/access", body).body
     emit(made, output, lambda: click.echo(made["token"]))
     note(f"{name} may call as {role} for {left(ttl)}: meshlite --server URL --token-file FILE …")
 
@@ -55,7 +55,7 @@ def listed(ctx: click.Context, output: Output) -> None:
     \b
     JSON: [{"name", "role", "expires", "created", "author"}]
     """
-    rows = server_of(settings_of(ctx)).get("/v1/access")["access"]
+    rows = server_of(places_of(ctx)).get("/v1/access")["access"]
     emit(rows, output, lambda: _table(rows, time.time()))
 
 
@@ -64,7 +64,7 @@ def listed(ctx: click.Context, output: Output) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, name: str) -> None:
     """Take NAME's access away: the next request with the token is refused."""
-    server_of(settings_of(ctx)).call("DELETE", f"/v1/access/{name}")
+    server_of(places_of(ctx)).call("DELETE", f"/v1/access/{name}")
     note(f"{name} has no access any more")
 
 

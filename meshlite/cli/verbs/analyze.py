@@ -10,7 +10,7 @@ import click
 
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option, say
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.verbs.resources import file_option, namespace_option, read_texts, texts
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def analyze(
     if over_mesh and complete:
         raise click.UsageError("with --mesh the mesh is all there is: leave out --complete")
     if not sources:
-        messages = server_of(settings_of(ctx)).get("/v1/analysis", timeout=60.0)["messages"]
+        messages = server_of(places_of(ctx)).get("/v1/analysis", timeout=60.0)["messages"]
     else:
         given = list(texts(sources))
         reading = read_texts(given, namespace or "default")
@@ -67,7 +67,7 @@ def analyze(
 
 def _over_mesh(ctx: click.Context, reading: Reading) -> list[dict[str, Any]]:
     documents = [document.model_dump(mode="json") for document in reading.documents]
-    answer = server_of(settings_of(ctx)).call("POST", "/v1/analysis", {"documents": documents}, timeout=60.0)
+    answer = server_of(places_of(ctx)).call("POST", "/v1/analysis", {"documents": documents}, timeout=60.0)
     messages: list[dict[str, Any]] = answer.body["messages"]
     return messages
 

@@ -11,7 +11,7 @@ import click
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, GOOD, Output, columns, emit, output_option, paint, plain, say
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.span import span
 from meshlite.cli.verbs.get import clock
 
@@ -34,7 +34,7 @@ def audit(ctx: click.Context, limit: int, since: float | None, follow: bool, out
     meshlite audit --since 1h
     JSON: [{"number", "time", "who", "source", "action", "subject", "status", "reason", "previous", "hash"}]
     """
-    server = server_of(settings_of(ctx))
+    server = server_of(places_of(ctx))
     start = str(int(time.time() - since)) if since else ""
     answer = server.get("/v1/audit", limit=str(limit), since=start)
     rows = answer["entries"]

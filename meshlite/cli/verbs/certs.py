@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.verbs.get import clock
 
 
@@ -24,7 +24,7 @@ def certs(ctx: click.Context, everything: bool, output: Output) -> None:
     \b
     JSON: [{"serial", "identity", "node", "not_before", "not_after"}], times in seconds since 1970.
     """
-    issued = server_of(settings_of(ctx)).get("/v1/certificates")["certificates"]
+    issued = server_of(places_of(ctx)).get("/v1/certificates")["certificates"]
     rows = issued if everything else newest(issued)
     emit(rows, output, lambda: _table(rows, time.time()))
 

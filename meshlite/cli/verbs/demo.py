@@ -13,7 +13,7 @@ from meshlite.cli.engine import SERVICE_LABEL, Container
 from meshlite.cli.failure import Failure
 from meshlite.cli.invocation import command, shortest
 from meshlite.cli.lifecycle import wait_until
-from meshlite.cli.output import BAD, DIM, GOOD, emit, paint, plain, say, show
+from meshlite.cli.output import BAD, DIM, GOOD, emit, marked, paint, plain, say, show
 from meshlite.cli.progress import step
 from meshlite.cli.settings import server_of, settings_of
 from meshlite.config import Settings
@@ -119,9 +119,8 @@ def _show(observations: list[Observation], project: str) -> None:
         table.add_column(heading)
     for observation in observations:
         sign = paint("✓", GOOD) if observation.ok else paint("✗", BAD)
-        table.add_row(
-            sign, plain(observation.title), paint(observation.expected, DIM), plain(observation.seen)
-        )
+        texts = (plain(observation.title), paint(observation.expected, DIM), plain(observation.seen))
+        table.add_row(*map(marked, (sign, *texts)))
     show(table, width=140)
     folder = shortest(FOLDER)
     rules = f"-f {folder}/subsets.yaml -f {folder}/canary.yaml"

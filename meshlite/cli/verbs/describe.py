@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
 from meshlite.cli.services import told
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 
 ORIGINS = {
     "label": "the container's label meshlite.ports",
@@ -38,7 +38,7 @@ RESOLUTIONS = {
 def complete_service(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of services for the shell's completion; silent while no mesh runs."""
     try:
-        services = server_of(settings_of(ctx)).get("/v1/services", timeout=1.0)["services"]
+        services = server_of(places_of(ctx)).get("/v1/services", timeout=1.0)["services"]
     except Failure:
         return []
     return [
@@ -59,7 +59,7 @@ def describe(ctx: click.Context, service: str, namespace: str, output: Output) -
     meshlite describe reviews
     JSON: the service as GET /v1/services has it.
     """
-    server = server_of(settings_of(ctx))
+    server = server_of(places_of(ctx))
     found = server.get("/v1/services", namespace=namespace)["services"]
     chosen = choose(found, service)
     emit(chosen, output, lambda: _show(chosen))

@@ -8,7 +8,7 @@ import click
 
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import Output, output_option
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.verbs.describe import choose, complete_service
 from meshlite.cli.verbs.shorthands import Asked, write
 
@@ -45,7 +45,7 @@ def expose(
     """
     from meshlite.model.exposure import Exposure
 
-    server = server_of(settings_of(ctx))
+    server = server_of(places_of(ctx))
     chosen = choose(server.get("/v1/services", namespace=namespace)["services"], service)
     asked = Asked(server, chosen, (), more["path"], clear, dry_run, cast(Output, more["output"]))
     if more["redirect"] and not more["credential"]:
@@ -120,7 +120,7 @@ def egress(
 
     if http and originate_tls:
         raise click.UsageError("--http and --originate-tls exclude each other")
-    asked = Asked(server_of(settings_of(ctx)), {"name": host}, (), "", clear, dry_run, output)
+    asked = Asked(server_of(places_of(ctx)), {"name": host}, (), "", clear, dry_run, output)
     made = Egress(host.lower(), "originate" if originate_tls else "http" if http else "https", port or 0)
     _write(asked, made.name, ROOT_NAMESPACE, () if clear else made.resources())
 

@@ -14,7 +14,8 @@ from meshlite.cli import services
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
+from meshlite.model.names import kind_key
 
 Row = Mapping[str, Any]
 
@@ -150,7 +151,7 @@ def get(
     """
     if namespace and all_namespaces:
         raise click.UsageError("-n and -A exclude each other")
-    server = server_of(settings_of(ctx))
+    server = server_of(places_of(ctx))
     key = SHORT.get(kind.lower(), kind.lower())
     if listing := LISTINGS.get(key):
         rows = server.get(listing.path, namespace=namespace if key in ("services", "workloads") else "")
@@ -220,25 +221,26 @@ def clock(seconds: float) -> str:
 
 
 def _resources(server: Client, kind: str, name: str | None, namespace: str) -> list[Row]:
-    from meshlite.model.kinds import meant
-    from meshlite.model.mesh import Resource
-
-    known = meant(kind)
-    if not known and kind.lower() != "all":
-        raise no_kind(kind)
-    rows = server.get("/v1/resources", kind=known[0].name if known else "", namespace=namespace)
-    keys = {one.key for one in known}
+    known = [] if kind.lower() == "all" else known_kinds(server, kind)
+    rows = server.get("/v1/resources", kind=known[0]["name"] if known else "", namespace=namespace)
+    keys = {one["key"] for one in known}
     found = [row for row in rows["resources"] if name in (None, row["name"])]
-    return [row for row in found if not known or Resource.model_validate(row).kind_key in keys]
+    return [row for row in found if not known or _kind(row) in keys]
 
 
-def no_kind(kind: str) -> Failure:
-    """The failure for a kind that nobody knows, with what may have been meant."""
+def known_kinds(server: Client, kind: str) -> list[Row]:
+    """The kinds that go by that name, as the server has them. Failure where there is none."""
+    kinds = server.get("/v1/kinds")["kinds"]
+    if found := [one for one in kinds if kind.lower() in one["words"]]:
+        return found
+    raise _no_kind(kind, [word for one in kinds for word in one["words"]])
+
+
+def _no_kind(kind: str, words: Sequence[str]) -> Failure:
+    """With what may have been meant."""
     from difflib import get_close_matches
 
-    from meshlite.model.kinds import KINDS
-
-    names = ["all", *LISTINGS, *SHORT, *(word for k in KINDS for word in k.words)]
+    names = ["all", *LISTINGS, *SHORT, *words]
     close = get_close_matches(kind.lower(), [name for name in names if name], n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     kinds = f"Istio's kinds (vs, dr, pa, …), {', '.join(LISTINGS)}, all"
@@ -274,8 +276,6 @@ def _table(listing: Listing, rows: list[Row]) -> None:
 
 def _kind(resource: Row) -> str:
     """With its API group where Istio has a kind of that name, too."""
-    from meshlite.model.mesh import kind_key
-
     return kind_key(str(resource["api_version"]).rpartition("/")[0], str(resource["kind"]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
-from meshlite.cli.settings import agent_of, settings_of
+from meshlite.cli.settings import agent_of, places_of
 
 Row = dict[str, Any]
 KINDS = ("listeners", "clusters", "routes", "endpoints", "secrets", "all")
@@ -28,7 +28,7 @@ def proxy_status(ctx: click.Context, output: Output) -> None:
                         {"wanted", "sent", "acked", "rejected"}}}],
            "rejected": [{"type", "resource", "version", "reason", "since"}], "last_sync_ms"}
     """
-    value = agent_of(settings_of(ctx)).get("/v1/proxy/status")
+    value = agent_of(places_of(ctx)).get("/v1/proxy/status")
     emit(value, output, lambda: _show_status(value))
 
 
@@ -47,7 +47,7 @@ def proxy_config(ctx: click.Context, kind: str, workload: str, output: Output) -
     meshlite proxy-config clusters reviews -o yaml
     JSON: {KIND: [{"name", "version", "updated", "state", "config"}]}; with `all` one list for each kind.
     """
-    value = agent_of(settings_of(ctx)).get(f"/v1/proxy/config/{kind}", timeout=30.0, workload=workload)
+    value = agent_of(places_of(ctx)).get(f"/v1/proxy/config/{kind}", timeout=30.0, workload=workload)
     emit(value, output, lambda: _show_config(value))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,8 +12,9 @@ import click
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import GOOD, WARN, F, Output, emit, note, output_option, say
-from meshlite.cli.settings import server_of, settings_of
-from meshlite.cli.verbs.get import no_kind
+from meshlite.cli.settings import places_of, server_of
+from meshlite.cli.verbs.get import known_kinds
+from meshlite.model.names import ROOT_NAMESPACE
 
 if TYPE_CHECKING:
     from meshlite.model.documents import Reading
@@ -61,29 +62,19 @@ def apply(
     \b
     meshlite apply -f canary.yaml
     JSON: {"applied": [{"key", "action": created|configured|unchanged, "generation", "warnings"}],
-           "rejected": [{"resource", "where", "field", "reason"}]}; one of both is empty
+           "rejected": [{"resource", "where", "field", "reason"}], "warnings": [text]};
+           one of applied and rejected is empty
     """
-    server = server_of(settings_of(ctx))
-    given = list(texts(sources))
-    reading = read_texts(given, namespace)
-    if _unnamed(reading):
-        reading = read_texts(given, only_project(server))
-    refuse([*reading.rejections, *_invalid(reading, to_apply=True)], output=output)
-    body = {
-        "documents": [document.model_dump(mode="json") for document in reading.documents],
-        "dry_run": dry_run,
-    }
-    if allow_missing_hosts:
-        body["allow_missing_hosts"] = True
-    answer = server.call("POST", "/v1/resources", body, accept=(422,))
-    refuse(rejections(answer.body.get("rejected", [])), output=output)
-    for warning in reading.warnings:
+    server = server_of(places_of(ctx))
+    body = _as_texts(sources, namespace) | {"dry_run": dry_run, "allow_missing_hosts": allow_missing_hosts}
+    answer = server.call("POST", "/v1/resources", body, accept=(422,), timeout=60.0).body
+    refuse(answer["rejected"], output=output)
+    for warning in answer["warnings"]:
         note(f"warning: {warning}")
-    if not reading.documents:
-        note(
-            f"there is no resource of the mesh in {', '.join(name for _, name in given)}; nothing was applied"
-        )
-    emit(answer.body, output, lambda: show_applied(answer.body["applied"], dry_run))
+    if not answer["applied"]:
+        names = ", ".join(text["name"] for text in body["texts"])
+        note(f"there is no resource of the mesh in {names}; nothing was applied")
+    emit(answer, output, lambda: show_applied(answer["applied"], dry_run))
 
 
 @click.command(short_help="Delete resources by name or by file.")
@@ -109,7 +100,7 @@ def delete(
     """
     if bool(sources) == bool(kind and name) or (kind and not name):
         raise click.UsageError("name either KIND and NAME, or files with -f")
-    server = server_of(settings_of(ctx))
+    server = server_of(places_of(ctx))
     missing = []
     for target in dict.fromkeys(_targets(server, kind, name, sources, namespace)):
         if server.call("DELETE", f"/v1/resources/{target}", accept=(404,)).status == 404:
@@ -136,16 +127,16 @@ def validate(sources: tuple[str, ...], namespace: str, output: Output) -> None:
            "rejected": [{"resource", "where", "field", "reason"}]}
     """
     reading = read_texts(list(texts(sources)), namespace or "default")
-    rejected = [*reading.rejections, *_invalid(reading)]
+    told = [rejection.model_dump() for rejection in (*reading.rejections, *_invalid(reading))]
     warnings = [*reading.warnings, *_warnings(reading)]
     value = {
-        "valid": not rejected,
+        "valid": not told,
         "resources": [document.resource.key for document in reading.documents],
-        "rejected": [rejection.model_dump() for rejection in rejected],
+        "rejected": told,
         "warnings": warnings,
     }
     emit(value, output, lambda: _show_validated(value))
-    refuse(rejected, "meshlite apply would refuse this")
+    refuse(told, "meshlite apply would refuse this")
 
 
 def only_project(server: Client) -> str:
@@ -219,14 +210,16 @@ def read_texts(given: Iterable[tuple[str, str]], namespace: str) -> Reading:
     )
 
 
-def _unnamed(reading: Reading) -> bool:
-    return any(not document.resource.namespace for document in reading.documents)
+def _as_texts(sources: Iterable[str], namespace: str) -> dict[str, Any]:
+    """Files for the server to read: reading them here would take longer than all the rest."""
+    given = [{"text": text, "name": name} for text, name in texts(sources)]
+    return {"texts": given, "namespace": namespace}
 
 
-def _invalid(reading: Reading, to_apply: bool = False) -> list[Any]:
+def _invalid(reading: Reading) -> list[Any]:
     from meshlite.model.validate import validate as check
 
-    return [found for document in reading.documents for found in check(document, to_apply).rejections]
+    return [found for document in reading.documents for found in check(document).rejections]
 
 
 def _warnings(reading: Reading) -> list[str]:
@@ -235,20 +228,15 @@ def _warnings(reading: Reading) -> list[str]:
     return [warning for document in reading.documents for warning in check(document).warnings]
 
 
-def rejections(rows: Iterable[dict[str, Any]]) -> list[Any]:
-    from meshlite.model.wire import Rejection
-
-    return [Rejection.model_validate(row) for row in rows]
-
-
-def refuse(rejected: list[Any], outcome: str = "nothing was applied", output: Output = "table") -> None:
+def refuse(
+    rejected: Sequence[Mapping[str, str]], outcome: str = "nothing was applied", output: Output = "table"
+) -> None:
     """End the verb with one line for each rejection: file:line: field: reason; for programs on stdout too."""
     if not rejected:
         return
-    value = {"applied": [], "rejected": [rejection.model_dump(mode="json") for rejection in rejected]}
-    emit(value, output, lambda: None)
-    for rejection in rejected:
-        parts = (rejection.where, rejection.resource, rejection.field, rejection.reason)
+    emit({"applied": [], "rejected": rejected, "warnings": []}, output, lambda: None)
+    for row in rejected:
+        parts = (row["where"], row["resource"], row["field"], row["reason"])
         note(": ".join(part for part in parts if part))
     count = "1 error" if len(rejected) == 1 else f"{len(rejected)} errors"
     raise Failure(f"{count}; {outcome}", next_step="correct the lines above and run the command again")
@@ -260,29 +248,21 @@ def _targets(
     """Keys (kind/namespace/name) to delete; files last to first, so that users go before what they use."""
     if kind and name:
         return [_named(server, kind, name, namespace)]
-    given = list(texts(sources))
-    reading = read_texts(given, namespace)
-    if _unnamed(reading):
-        reading = read_texts(given, only_project(server))
-    refuse(list(reading.rejections), "nothing was deleted")
-    return [document.resource.key for document in reversed(reading.documents)]
+    reading = server.call("POST", "/v1/documents", _as_texts(sources, namespace), timeout=60.0).body
+    refuse(reading["rejected"], "nothing was deleted")
+    return list(reversed(reading["keys"]))
 
 
 def _named(server: Client, kind: str, name: str, namespace: str) -> str:
     """The key meant; where two kinds go by one name, that of the resource which is there."""
-    from meshlite.model.kinds import meant
-    from meshlite.model.names import ROOT_NAMESPACE
-
-    known = meant(kind)
-    if not known:
-        raise no_kind(kind)
-    place = ROOT_NAMESPACE if known[0].cluster_wide else namespace or only_project(server)
-    keys = [f"{one.key}/{place}/{name}" for one in known]
+    known = known_kinds(server, kind)
+    place = ROOT_NAMESPACE if known[0]["cluster_wide"] else namespace or only_project(server)
+    keys = [f"{one['key']}/{place}/{name}" for one in known]
     if len(keys) == 1:
         return keys[0]
     there = [key for key in keys if server.call("GET", f"/v1/resources/{key}", accept=(404,)).status != 404]
     if len(there) > 1:
-        words = " or ".join(one.words[-1] for one in known)
+        words = " or ".join(one["words"][-1] for one in known)
         raise Failure(
             f"there are {len(there)} of that name", why=", ".join(there), next_step=f"write {words}"
         )

@@ -12,10 +12,10 @@ import click
 from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import Output, emit, note, output_option, say
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.verbs.describe import choose, complete_service
 from meshlite.cli.verbs.get import manifest, print_documents
-from meshlite.cli.verbs.resources import refuse, rejections, show_applied
+from meshlite.cli.verbs.resources import refuse, show_applied
 
 if TYPE_CHECKING:
     from meshlite.model.shorthand import Change, Edit, Requests, Target
@@ -70,7 +70,7 @@ def shorthand(command: Callable[..., None]) -> Callable[..., None]:
         output: Output,
         **more: Any,
     ) -> None:
-        server = server_of(settings_of(ctx))
+        server = server_of(places_of(ctx))
         chosen = choose(server.get("/v1/services", namespace=namespace)["services"], service)
         if chosen["name"].startswith("*"):
             raise Failure(f"{chosen['name']} is many hosts", next_step="write a VirtualService for it")
@@ -296,12 +296,12 @@ def _applied(asked: Asked, made: Change) -> list[dict[str, Any]]:
     from meshlite.model.wire import Document
 
     documents = [Document(resource=resource) for resource in made.apply]
-    refuse([found for document in documents for found in validate(document, to_apply=True).rejections])
+    refuse([f.model_dump() for one in documents for f in validate(one, to_apply=True).rejections])
     if not documents:
         return []
     body = {"documents": [d.model_dump(mode="json") for d in documents], "dry_run": asked.dry_run}
     answer = asked.server.call("POST", "/v1/resources", body, accept=(422,))
-    refuse(rejections(answer.body.get("rejected", [])))
+    refuse(answer.body["rejected"])
     applied: list[dict[str, Any]] = answer.body["applied"]
     return applied
 

@@ -10,9 +10,9 @@ import click
 
 from meshlite.cli import services
 from meshlite.cli.client import Client
-from meshlite.cli.failure import Failure
+from meshlite.cli.failure import Failure, WrongSettings
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
-from meshlite.cli.settings import agent_of, front_of, server_of, settings_of
+from meshlite.cli.settings import agent_of, front_of, places_of, server_of
 from meshlite.cli.supervision import troubles
 
 Document = dict[str, Any]
@@ -34,7 +34,7 @@ def status(ctx: click.Context, output: Output) -> None:
            "uncaptured": [{"namespace", "name", "node", "reason"}],
            "problems": [{"resource", "reason"}]}
     """
-    settings = settings_of(ctx)
+    settings = places_of(ctx)
     server, agent = server_of(settings), agent_of(settings)
     health, found = _ask(server, "/v1/health"), _ask(server, "/v1/services")
     nodes, local = _ask(server, "/v1/nodes"), _ask(agent, "/v1/status")
@@ -87,6 +87,8 @@ def _ask(client: Client, path: str) -> Document:
     try:
         answer: Document = client.get(path, timeout=5.0)
         return answer
+    except WrongSettings:
+        raise
     except Failure as failure:
         return {"unreachable": f"{failure.message} ({failure.where}: {failure.why})"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshlite.cli.output import Output, columns, emit, note, output_option, plain
-from meshlite.cli.settings import server_of, settings_of
+from meshlite.cli.settings import places_of, server_of
 from meshlite.cli.span import left, span
 from meshlite.cli.verbs.get import clock
 
@@ -41,7 +41,7 @@ def create(
     JSON: {"token", "expires", "id"}
     """
     body = {"namespaces": list(namespaces) or None, "ttl_seconds": ttl, "uses": uses, "node": node}
-    made = server_of(settings_of(ctx)).call("POST", "/v1/tokens", body).body
+    made = server_of(places_of(ctx)).call("POST", "/v1/tokens", body).body
     emit(made, output, lambda: click.echo(made["token"]))
     note(f"token {made['id']}, for {left(ttl)}: on the node, meshlite agent --token-file FILE")
 
@@ -55,7 +55,7 @@ def listed(ctx: click.Context, output: Output) -> None:
     \b
     JSON: [{"id", "namespaces", "node", "uses", "expires", "created", "author"}]
     """
-    rows = server_of(settings_of(ctx)).get("/v1/tokens")["tokens"]
+    rows = server_of(places_of(ctx)).get("/v1/tokens")["tokens"]
     emit(rows, output, lambda: _table(rows, time.time()))
 
 
@@ -64,7 +64,7 @@ def listed(ctx: click.Context, output: Output) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, id: str) -> None:
     """Let nobody join with token ID any more. Nodes that have joined with it stay."""
-    server_of(settings_of(ctx)).call("DELETE", f"/v1/tokens/{id}")
+    server_of(places_of(ctx)).call("DELETE", f"/v1/tokens/{id}")
     note(f"token {id} revoked")
 
 
