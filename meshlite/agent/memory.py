@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SETTLED_SECONDS = 10.0
 _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8
@@ -20,6 +22,18 @@ def be_frugal() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """While much is made that stays: the collector would look at all of it again and again in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 async def give_back_after_start() -> None:

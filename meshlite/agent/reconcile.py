@@ -19,6 +19,7 @@ from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
 from meshlite.agent.certs import Certificates
 from meshlite.agent.credentials import Credentials
 from meshlite.agent.damped import Damped
+from meshlite.agent.memory import collector_at_rest
 from meshlite.agent.metrics import Timings
 from meshlite.agent.modules import Modules
 from meshlite.agent.peers import Peers, peers
@@ -184,7 +185,8 @@ class Reconciler:
             snapshot = overlay.effective(self._upstream.snapshot.value, self._settings, own)
             view = overlay.view(self._settings, staying, self._capture.attached, self._ipv6)
             view = replace(view, modules=self._modules.held.value)
-            translation = self._translator.translate(snapshot, view)
+            with collector_at_rest():
+                translation = self._translator.translate(snapshot, view)
         except Exception as error:
             log.exception("translating failed; what was published stays")
             self.picture = replace(self.picture, problem=f"translating failed: {error!r}")

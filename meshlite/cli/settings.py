@@ -14,7 +14,7 @@ import click
 
 from meshlite import places
 from meshlite.cli.client import Client
-from meshlite.cli.failure import Failure
+from meshlite.cli.failure import Failure, WrongSettings
 from meshlite.cli.front import Front
 from meshlite.places import Places
 
@@ -46,12 +46,14 @@ def _settings(config: Path | None, **flags: object) -> Settings:
 
 
 def places_of(ctx: click.Context) -> Places | Settings:
-    """Where this host's server and agent are."""
+    """Where this host's server and agent are. A file named on the command line is checked at once."""
     config = front_of(ctx).config
-    try:
-        return places.from_process(config)
-    except ValueError:
+    if config is not None:
         return _settings(config)
+    try:
+        return places.from_process()
+    except ValueError:
+        return _settings(None)
 
 
 def front_of(ctx: click.Context | None) -> Front:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from pydantic import ValidationError
-
 from meshlite.model.faults import Fault, rejection, suggest
 from meshlite.model.located import Path
 from meshlite.model.mesh import Resource
@@ -33,17 +31,13 @@ def dangling(
     )
 
 
-def subsets_of(resources: Iterable[Resource], known_hosts: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """FQDN -> the subsets that DestinationRules define for it."""
+def subsets_of(
+    rules: Iterable[tuple[str, DestinationRule]], known_hosts: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """FQDN -> the subsets that DestinationRules, each with its namespace, define for it."""
     subsets: dict[str, tuple[str, ...]] = {}
-    for resource in resources:
-        if resource.kind != "DestinationRule":
-            continue
-        try:
-            rule = parse(resource, DestinationRule)
-        except ValidationError:
-            continue
-        host = resolve_known(rule.host, resource.namespace, known_hosts)
+    for namespace, rule in rules:
+        host = resolve_known(rule.host, namespace, known_hosts)
         subsets[host] = (*subsets.get(host, ()), *(subset.name for subset in rule.subsets))
     return subsets
 

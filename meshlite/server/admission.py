@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from meshlite.model import external
 from meshlite.model.analysis.analyze import conflicts
-from meshlite.model.analysis.stage import of_mesh
+from meshlite.model.analysis.stage import Kept, of_mesh
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
 from meshlite.model.names import canonical_namespace, gateway_hosts
-from meshlite.model.networking import EnvoyFilter
+from meshlite.model.networking import DestinationRule, EnvoyFilter
 from meshlite.model.validate import parse, validate
 from meshlite.model.visibility import visible
 from meshlite.model.wire import ApplyRequest, Document, Rejection
@@ -20,6 +21,8 @@ from meshlite.translate.plan.confinement import objections
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_DECLARING = frozenset({"DestinationRule", "ServiceEntry"})
+"""Kinds that declare hosts or subsets."""
 _KIND = re.compile(r"[A-Z][A-Za-z]{0,62}")
 
 
@@ -34,8 +37,17 @@ class Admitted:
 Admission = Callable[[ApplyRequest, Snapshot], tuple[tuple[Admitted, ...], tuple[Rejection, ...]]]
 
 
-def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ...], tuple[Rejection, ...]]:
+def admission() -> Admission:
+    """`admit`, which remembers what it has read of the resources that are stored."""
+    return partial(admit, kept=Kept())
+
+
+def admit(
+    request: ApplyRequest, snapshot: Snapshot, kept: Kept | None = None
+) -> tuple[tuple[Admitted, ...], tuple[Rejection, ...]]:
     """All documents in order, or why some cannot be: with any rejection nothing may be stored."""
+    kept = kept or Kept()
+    kept.tidy(snapshot.resources)
     documents = [_canonical(document) for document in request.documents]
     rejections = [*_misnamed(documents), *_repeated(documents)]
     admitted: list[Admitted] = []
@@ -45,18 +57,19 @@ def admit(request: ApplyRequest, snapshot: Snapshot) -> tuple[tuple[Admitted, ..
         rejections += rejected or _unconfined(document, snapshot.settings.envoy_filter == "trusted")
     rejections += _taken(documents, snapshot)
     if not rejections and not request.allow_missing_hosts:
-        rejections += _dangling(documents, snapshot)
+        rejections += _dangling(documents, snapshot, kept)
     if not rejections:
-        admitted = _warned(admitted, documents, snapshot)
+        admitted = _warned(admitted, documents, snapshot, kept)
     return tuple(admitted), tuple(rejections)
 
 
 def _warned(
-    admitted: Sequence[Admitted], documents: Sequence[Document], snapshot: Snapshot
+    admitted: Sequence[Admitted], documents: Sequence[Document], snapshot: Snapshot, kept: Kept
 ) -> list[Admitted]:
     """With a warning where another resource has the same thing: the first applied wins, silently else."""
     told: dict[str, list[str]] = {}
-    for message in conflicts(of_mesh(snapshot, documents)):
+    kinds = {document.resource.kind for document in documents}
+    for message in conflicts(of_mesh(snapshot, documents, kept), kinds):
         place = ": ".join(part for part in (message.where, message.field) if part)
         told.setdefault(message.resource, []).append(f"{place}: {message.message} ({message.code})")
     return [Admitted(one.resource, (*one.warnings, *told.get(one.resource.key, ()))) for one in admitted]
@@ -124,12 +137,13 @@ def _unconfined(document: Document, trusted: bool) -> list[Rejection]:
     return [_rejection(document, f"spec.configPatches[{place}]", why) for place, why in found]
 
 
-def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejection]:
+def _dangling(documents: Sequence[Document], snapshot: Snapshot, kept: Kept) -> list[Rejection]:
     """Hosts and subsets that neither the mesh nor the request itself has, in whatever order it names them."""
-    after = {r.key: r for r in snapshot.resources} | {d.resource.key: d.resource for d in documents}
-    declared = external.read(after.values())
+    after = {r.key: kept.document(r) for r in snapshot.resources if r.kind in _DECLARING}
+    after |= {d.resource.key: d for d in documents}
+    declared = external.read(document.resource for document in after.values())
     everything = {*snapshot.services_by_fqdn, *gateway_hosts(), *(one.host for one in declared)}
-    subsets: Mapping[str, Collection[str]] = subsets_of(after.values(), everything)
+    subsets: Mapping[str, Collection[str]] = subsets_of(_rules(after.values(), kept), everything)
     found: list[Rejection] = []
     for document in documents:
         place = document.resource.namespace
@@ -138,6 +152,14 @@ def _dangling(documents: Sequence[Document], snapshot: Snapshot) -> list[Rejecti
         hosts = everything - (hidden - shown - snapshot.services_by_fqdn.keys())
         found += dangling(document, hosts, subsets)
     return found
+
+
+def _rules(documents: Iterable[Document], kept: Kept) -> Iterator[tuple[str, DestinationRule]]:
+    for document in documents:
+        if document.resource.kind == "DestinationRule":
+            rule = kept.spec(document)
+            if isinstance(rule, DestinationRule):
+                yield document.resource.namespace, rule
 
 
 def _rejection(document: Document, field: str, reason: str) -> Rejection:

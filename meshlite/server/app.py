@@ -21,7 +21,7 @@ from meshlite.config import Settings
 from meshlite.log import to_stderr
 from meshlite.server import ca, tls
 from meshlite.server.access import AccessBook
-from meshlite.server.admission import admit
+from meshlite.server.admission import admission
 from meshlite.server.api import GROUP_ID, PARTS, CallersFaults, errors_as_json, install
 from meshlite.server.audit import open_audit
 from meshlite.server.auth import GROUP
@@ -145,7 +145,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         store,
         events,
         clock,
-        admit,
+        admission(),
         lambda: registry.snapshots.value,
         registry.publish,
         registry.status_of,

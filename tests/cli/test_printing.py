@@ -14,6 +14,7 @@ from meshlite.cli.main import root
 from meshlite.cli.output import emit, note, paint, plain, printable, say
 from meshlite.cli.verbs.status import _show
 from meshlite.log import Formatter
+from tests.cli.conftest import Mesh
 
 HOSTILE = "a\x07b\x1b[31mc\x1b[2Jd\x9be\x7f\u202ef"
 RAW = "\x07\x1b\x9b\x7f\u202e"
@@ -65,7 +66,7 @@ def test_a_status_with_hostile_words_is_plain(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("verb", ["apply", "validate"])
-def test_files_with_hostile_names_are_refused_in_plain_words(verb: str, tmp_path: Path) -> None:
+def test_files_with_hostile_names_are_refused_in_plain_words(verb: str, mesh: Mesh, tmp_path: Path) -> None:
     kind, name, key = (json.dumps(f"{HOSTILE}{end}") for end in ("kind", "name", "key"))
     head = "apiVersion: networking.istio.io/v1"
     documents = (
@@ -76,7 +77,7 @@ def test_files_with_hostile_names_are_refused_in_plain_words(verb: str, tmp_path
     )
     file = tmp_path / "hostile.yaml"
     file.write_text("---\n".join(documents))
-    done = CliRunner().invoke(root, [verb, "-n", "shop", "-f", str(file)])
+    done = mesh.cli(verb, "-n", "shop", "-f", str(file))
     assert done.exit_code == 1
     assert is_clean(done.output.replace("\x1b[31m", ""))
     assert len(done.output) < 10_000

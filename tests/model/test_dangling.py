@@ -6,6 +6,8 @@ import pytest
 
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.names import fqdn
+from meshlite.model.networking import DestinationRule
+from meshlite.model.validate import parse
 from tests.model.resources import document
 
 HOSTS = {
@@ -13,7 +15,7 @@ HOSTS = {
     for name, namespace in (("reviews", "shop"), ("ratings", "shop"), ("billing", "back"))
 }
 RULE = document("DestinationRule", "host: reviews\nsubsets: [{name: v1}, {name: v2}]")
-SUBSETS = subsets_of([RULE.resource], HOSTS)
+SUBSETS = subsets_of([(RULE.resource.namespace, parse(RULE.resource, DestinationRule))], HOSTS)
 
 
 def faults(kind: str, spec: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from meshlite.model.mesh import HostAddress, MeshSettings, Resource, Service, Snapshot
 from meshlite.model.wire import ApplyRequest, Document
-from meshlite.server.admission import admit
+from meshlite.server.admission import admission, admit
 from tests.model.resources import document
 
 ENTRY = "hosts: [api.example.com, '*.example.org']\nports: [{number: 443, name: tls, protocol: TLS}]\n"
@@ -102,3 +102,21 @@ def test_an_entry_does_not_take_the_address_of_another(host: str, address: str, 
     _, refused = admit(ApplyRequest(documents=(Document(resource=resource, location="f.yaml:1"),)), snapshot)
     assert [one.field for one in refused] == (["spec.addresses[0]"] if owner else [])
     assert owner in "".join(one.reason for one in refused)
+
+
+def test_what_is_remembered_of_stored_resources_changes_no_verdict() -> None:
+    """The same requests to one who remembers and to one who does not, while what is stored changes."""
+    remembering = admission()
+    route = document("VirtualService", ROUTE.replace("HOST", "api.example.com"))
+    first = route.model_copy(update={"resource": route.resource.model_copy(update={"name": "first"})})
+    entry, rule = document("ServiceEntry", ENTRY), document("DestinationRule", RULE)
+    other = document("DestinationRule", RULE.replace("v1", "v2"))
+    for stored in ((), (entry,), (entry, rule), (entry, rule, first), (entry, other, first), (entry, rule)):
+        snapshot = Snapshot(resources=tuple(one.resource for one in stored))
+        request = ApplyRequest(documents=(route,))
+        for _ in range(2):
+            assert remembering(request, snapshot) == admit(request, snapshot)
+    snapshot = Snapshot(resources=(entry.resource, rule.resource, first.resource))
+    (taken,), rejected = remembering(ApplyRequest(documents=(route,)), snapshot)
+    assert not rejected
+    assert any("IST0109" in warning for warning in taken.warnings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from meshlite.model.analysis.authorization_policies import authorization_policies
 from meshlite.model.analysis.ca_certificates import ca_certificates
@@ -59,16 +59,16 @@ ANALYZERS: tuple[Analyzer, ...] = (
 )
 
 
-_CONFLICTS: tuple[Analyzer, ...] = (
-    mesh_hosts,
-    first_applied,
-    gateway_conflicts,
-    sidecar_selectors,
-    telemetry_selectors,
-    telemetry_defaults,
-    service_entry_protocols,
-)
-"""Those that find resources which contradict each other."""
+_CONFLICTS: Mapping[Analyzer, frozenset[str]] = {
+    mesh_hosts: frozenset({"VirtualService"}),
+    first_applied: frozenset({"DestinationRule", "PeerAuthentication"}),
+    gateway_conflicts: frozenset({"Gateway"}),
+    sidecar_selectors: frozenset({"Sidecar"}),
+    telemetry_selectors: frozenset({"Telemetry"}),
+    telemetry_defaults: frozenset({"Telemetry"}),
+    service_entry_protocols: frozenset({"ServiceEntry"}),
+}
+"""Those that find resources which contradict each other, and the kinds that they tell it of."""
 
 
 def analyze(scene: Scene) -> tuple[AnalysisMessage, ...]:
@@ -102,9 +102,10 @@ def unread(rejected: Rejection) -> AnalysisMessage:
     )
 
 
-def conflicts(scene: Scene) -> tuple[AnalysisMessage, ...]:
-    """Of several resources for one thing, who loses."""
-    return tuple(message(found) for analyzer in _CONFLICTS for found in analyzer(scene))
+def conflicts(scene: Scene, of: Collection[str] | None = None) -> tuple[AnalysisMessage, ...]:
+    """Of several resources for one thing, who loses. `of`: only what is told of these kinds."""
+    asked = (one for one, kinds in _CONFLICTS.items() if of is None or not kinds.isdisjoint(of))
+    return tuple(message(found) for analyzer in asked for found in analyzer(scene))
 
 
 def message(found: Finding) -> AnalysisMessage:

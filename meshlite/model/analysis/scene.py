@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -112,23 +112,29 @@ class Scene:
     mesh: MeshFacts = MeshFacts()
     complete: bool = False
     root_namespace: str = ROOT_NAMESPACE
+    typed: Callable[[Document], Message | None] = field(default_factory=lambda: typed_spec, compare=False)
+    """What gives a document's spec; may remember."""
 
     def all(self, spec: type[T]) -> tuple[Subject[T], ...]:
         """Those of a kind whose fields and types are right, in order."""
-        return tuple(
-            Subject(one.document, one.spec)
-            for one in self._subjects.get(spec.__name__, ())
-            if isinstance(one.spec, spec)
-        )
+        if spec not in self._subjects:
+            typed = ((one, self.typed(one)) for one in self._by_kind.get(spec.__name__, ()))
+            self._subjects[spec] = tuple(
+                Subject(one, found) for one, found in typed if isinstance(found, spec)
+            )
+        return self._subjects[spec]
 
     @cached_property
-    def _subjects(self) -> Mapping[str, tuple[Subject[Message], ...]]:
-        grouped: dict[str, list[Subject[Message]]] = {}
+    def _by_kind(self) -> Mapping[str, list[Document]]:
+        grouped: dict[str, list[Document]] = {}
         for document in self.documents:
-            spec = _typed(document)
-            if spec is not None:
-                grouped.setdefault(document.resource.kind, []).append(Subject(document, spec))
-        return {kind: tuple(subjects) for kind, subjects in grouped.items()}
+            grouped.setdefault(document.resource.kind, []).append(document)
+        return grouped
+
+    @cached_property
+    def _subjects(self) -> dict[type[Message], tuple[Subject[Any], ...]]:
+        """Those that were asked for."""
+        return {}
 
     def selected(self, labels: Mapping[str, str], namespace: str = "") -> Iterator[SceneWorkload]:
         """Workloads with all of `labels`; of one namespace, or of any."""
@@ -137,7 +143,8 @@ class Scene:
                 yield workload
 
 
-def _typed(document: Document) -> Message | None:
+def typed_spec(document: Document) -> Message | None:
+    """None for one whose fields or types are not right."""
     model = _SPECS.get(document.resource.kind_key)
     if model is None:
         return None

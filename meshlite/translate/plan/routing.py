@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meshlite.model.made import of_gateway_api
@@ -93,18 +93,25 @@ def select(
         closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
         if closest is not None:
             by_service[fqdn] = owners[closest]
-    connections = {fqdn: found for fqdn in services if (found := tuple(_naming(named, fqdn, candidates)))}
+    connections = _connections(named, services, candidates) if named else {}
     return Selected(by_service, tuple(_strangers(owners, by_service, all)), connections), tuple(told)
 
 
-def _naming(
+def _connections(
     named: Mapping[str, list[Applied[VirtualService]]],
-    fqdn: str,
-    order: list[Applied[VirtualService]],
-) -> Iterator[Applied[VirtualService]]:
-    """Those that have a host which means `fqdn`, in `order`."""
-    keys = {one.key for host, ones in named.items() if fits(host, fqdn) for one in ones}
-    return (one for one in order if one.key in keys)
+    services: Iterable[str],
+    order: Sequence[Applied[VirtualService]],
+) -> dict[str, tuple[Applied[VirtualService], ...]]:
+    """By service all that have a host which means it, in `order`. Only wildcards are compared with each."""
+    places = {one.key: place for place, one in enumerate(order)}
+    wild = [host for host in named if host.startswith("*")]
+    found: dict[str, tuple[Applied[VirtualService], ...]] = {}
+    for fqdn in services:
+        hosts = [host for host in wild if fits(host, fqdn)]
+        ones = {places[one.key]: one for host in (fqdn, *hosts) for one in named.get(host, ())}
+        if ones:
+            found[fqdn] = tuple(ones[place] for place in sorted(ones))
+    return found
 
 
 def _strangers(
