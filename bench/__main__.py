@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import effect, footprint, hop, machine, report, routable, translation
+from bench import effect, footprint, hop, machine, report, routable, together, translation
 from bench.figures import Options, Part, document
 
 HERE = Path(__file__).parent
@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], Part]]] = {
     "hop": (hop.TITLE, hop.measure),
     "effect": (effect.TITLE, effect.measure),
     "routable": (routable.TITLE, routable.measure),
+    "together": (together.TITLE, together.measure),
     "footprint": (footprint.TITLE, footprint.measure),
     "translation": (translation.TITLE, translation.measure),
 }

@@ -50,8 +50,9 @@ class Mesh:
         return answer
 
     def pids(self) -> dict[str, int]:
-        """Processes of the mesh: server, agent, Envoy."""
-        files = {part: self.settings.paths.run / f"{part}.pid" for part in ("server", "agent")}
+        """Processes of the mesh: server, agent, their supervisor, Envoy."""
+        parts = ("server", "agent", "supervisor")
+        files = {part: self.settings.paths.run / f"{part}.pid" for part in parts}
         ours = {part: int(file.read_text().split()[0]) for part, file in files.items()}
         return {**ours, "Envoy": int(self.status()["proxy"]["pid"])}
 

@@ -200,6 +200,8 @@ class Guard:
         return self._changed(lambda leaf: NEVER if isinstance(leaf, Principal) else leaf)
 
     def _changed(self, change: Callable[[Leaf], Test]) -> Guard:
+        if self == NOTHING:
+            return self
         asking = tuple(replace(one, clauses=_changed(one.clauses, change)) for one in self.asking)
         return replace(
             self,

@@ -99,14 +99,20 @@ def _public(rule: Rule) -> bool:
 def rules(applied: Iterable[Applied[DestinationRule]], services: Collection[str]) -> Rules:
     """`services`: the FQDNs of the mesh's."""
     grouped: dict[str, dict[tuple[str, Selector, tuple[str, ...]], Rule]] = {}
+    alike: dict[tuple[str, str, Selector], list[tuple[str, Selector, tuple[str, ...]]]] = {}
     for one in applied:
         rule = _rule(one, services)
         group = grouped.setdefault(rule.namespace, {})
         key = (rule.host, rule.wanted, tuple(sorted(rule.export_to)))
-        for known, other in group.items():
-            if known != key and known[:2] == key[:2] and _wider(rule, other):
-                group[known] = _merged(other, rule)
-        group[key] = _merged(group[key], rule) if key in group else rule
+        keys = alike.setdefault((rule.namespace, rule.host, rule.wanted), [])
+        for known in keys:
+            if known != key and _wider(rule, group[known]):
+                group[known] = _merged(group[known], rule)
+        if key in group:
+            group[key] = _merged(group[key], rule)
+        else:
+            group[key] = rule
+            keys.append(key)
     return Rules(
         {
             namespace: Group(tuple(sorted(group.values(), key=lambda rule: not rule.wanted)))
