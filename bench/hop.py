@@ -27,7 +27,6 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: client-only}
 spec:
-  selector: {matchLabels: {app: server}}
   action: ALLOW
   rules: [{from: [{source: {principals: [PRINCIPAL]}}]}]
 """
