@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--only NAME]`: measures and shows tables; a full run also writes the README, with what could not be measured named."""
+"""`python -m bench [--quick] [--only NAME]`: measures and shows tables; a full run writes the README."""
 
 from __future__ import annotations
 
