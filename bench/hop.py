@@ -139,7 +139,7 @@ def in_turn(ways: Sequence[Path], load: Load, options: Options) -> Samples:
     for round in range(options.times(7)):
         first = round % len(ways)
         for way in (*ways[first:], *ways[:first]):
-            samples[way.name].append(once(way, load, options.times(3, 1)))
+            samples[way.name].append(once(way, load, options.times(2, 1)))
     return samples
 
 
