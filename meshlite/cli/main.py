@@ -50,6 +50,13 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "expose": ("exposures", "Open a port of this mesh's hosts for a service."),
         "egress": ("exposures", "Send calls to an outside host through the egress gateway."),
     },
+    "Who may call whom": {
+        "allow": ("permissions", "Let a service call another, and those that are not named no more."),
+        "deny": ("permissions", "Forbid a service to call another; or --all calls in a namespace."),
+        "mtls": ("permissions", "Let only the mesh in (strict), or everybody (permissive)."),
+        "policies": ("permissions", "Which policies hold for a service, in the order they are asked."),
+        "authz": ("authz", "What policies would make of a call."),
+    },
     "Who may come in": {
         "token": ("token", "Let nodes join: create, list and revoke join tokens."),
         "access": ("access", "Let people use the mesh from elsewhere, with a role."),

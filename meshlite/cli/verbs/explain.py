@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meshlite.cli.claims import claim_option, claimed
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import DIM, Output, emit, output_option, say
 from meshlite.cli.settings import server_of, settings_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--path", default="", help="Path of the request, with its query.  [default: /]")
 @click.option("--method", default="GET", show_default=True, help="HTTP method.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
+@claim_option
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port, if there are several.")
 @click.option("--tcp", is_flag=True, help="The connection does not speak HTTP.")
 @click.option("-n", "--namespace", default="", help="Namespace of SOURCE, if its name is in several.")
@@ -43,6 +45,7 @@ def explain(
     path: str,
     method: str,
     headers: tuple[str, ...],
+    claims: tuple[str, ...],
     port: int | None,
     tcp: bool,
     namespace: str,
@@ -67,7 +70,7 @@ def explain(
     from meshlite.translate.explain.request import destination as parse
 
     settings = settings_of(ctx)
-    mesh = _mesh(ctx, snapshot)
+    mesh = read_mesh(ctx, snapshot)
     try:
         host, written, written_path = parse(destination)
         request = Request(
@@ -75,17 +78,18 @@ def explain(
             port or written,
             path or written_path or "/",
             method.upper(),
-            _headers(headers),
+            pairs(headers),
             http=not tcp,
             tls=destination.startswith("https://"),
+            claims=claimed(claims),
         )
-        story = run(mesh, _source(mesh, source, namespace), request, settings.virtual_network)
+        story = run(mesh, find_source(mesh, source, namespace), request, settings.virtual_network)
     except ValueError as error:
         raise Failure(str(error), next_step="name the destination as host, host:port or URL") from error
     emit(asdict(story), output, lambda: _show(story))
 
 
-def _mesh(ctx: click.Context, file: Path | None) -> Snapshot:
+def read_mesh(ctx: click.Context, file: Path | None) -> Snapshot:
     from pydantic import ValidationError
 
     from meshlite.model.mesh import Snapshot
@@ -98,7 +102,8 @@ def _mesh(ctx: click.Context, file: Path | None) -> Snapshot:
         raise Failure(f"{file} is no snapshot", why=str(error.errors()[0]["msg"])) from error
 
 
-def _headers(given: Sequence[str]) -> dict[str, str]:
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """Headers as the option gives them."""
     headers = {}
     for text in given:
         name, sign, value = text.partition("=")
@@ -108,7 +113,7 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return headers
 
 
-def _source(mesh: Snapshot, name: str, namespace: str) -> Workload:
+def find_source(mesh: Snapshot, name: str, namespace: str) -> Workload:
     """A workload by its name or id, the first replica of a service, or a gateway that nodes have."""
     from meshlite.translate.explain.edge import gateway
 

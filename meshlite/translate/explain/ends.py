@@ -1,23 +1,18 @@
-"""The last steps: the DestinationRule of each cluster, its endpoints, and who may get in there."""
+"""The last steps but one: the DestinationRule of each cluster, and its endpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshlite.model.mesh import Resource, Service
 from meshlite.model.names import ROOT_NAMESPACE, resolve_known
 from meshlite.model.networking import DestinationRule
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import End, PassedOver, Step
-from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.catalog import labels
 from meshlite.translate.plan.cluster import Endpoint
 from meshlite.translate.plan.resources import Applied, visible
 from meshlite.translate.plan.rules import fits
-
-_POLICIES = ("AuthorizationPolicy", "RequestAuthentication")
-
 
 _ELSEWHERE = {
     "original": "wherever the source dials",
@@ -123,31 +118,3 @@ def _left_out(workload: Workload, subset: str, port: int) -> str:
 def ends(cluster: str, share: float, scene: Scene) -> Iterator[End]:
     for one in _found(cluster, scene):
         yield End(cluster, share, one.workload, one.address, one.port)
-
-
-def policy_steps(service: Service, port: int, scene: Scene) -> Iterator[Step]:
-    """PeerAuthentication of the service's workloads, and other policies that are about them."""
-    workloads = scene.workloads(service)
-    if not workloads:
-        return
-    one = workloads[0]
-    numbers = tuple(known.number for known in one.ports)
-    strict = strict_policy(scene.peers, Resident(one.namespace, labels(one), numbers)).strict(port)
-    policies = [policy for policy in scene.peers if _selects(policy.resource, one)]
-    policies.sort(key=lambda policy: (policy.spec.selector is None, policy.namespace == ROOT_NAMESPACE))
-    by = ", ".join(policy.key for policy in policies)
-    scopes = "the narrowest scope counts: workload, then namespace, then mesh"
-    why = scopes if policies else "no PeerAuthentication is for it"
-    decision = "STRICT: only mesh identities get in" if strict else "PERMISSIVE: everybody gets in"
-    yield Step("peer authentication", decision, by, why)
-    for resource in scene.snapshot.resources:
-        if resource.kind in _POLICIES and _selects(resource, one):
-            yield Step("policy", f"{resource.kind} is about {one.name}", resource.key)
-
-
-def _selects(resource: Resource, workload: Workload) -> bool:
-    if resource.namespace not in (workload.namespace, ROOT_NAMESPACE):
-        return False
-    selector = resource.spec.get("selector")
-    wanted = selector.get("matchLabels") if isinstance(selector, dict) else None
-    return not isinstance(wanted, dict) or wanted.items() <= labels(workload).items()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshlite.model.mesh import Snapshot
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.connection import Dialled, named, taken
 from meshlite.translate.explain.edge import entered
-from meshlite.translate.explain.ends import elsewhere, endpoint_step, ends, parts, policy_steps, rule_step
-from meshlite.translate.explain.http import answered, on_the_way, route, virtual_host
+from meshlite.translate.explain.ends import elsewhere, endpoint_step, ends, parts, rule_step
+from meshlite.translate.explain.http import answered, arriving, on_the_way, route, virtual_host
+from meshlite.translate.explain.policies import judged, policy_steps, refused
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene, scene
 from meshlite.translate.explain.story import End, Step, Story, as_written
@@ -46,7 +49,8 @@ def _story(snapshot: Snapshot, source: Workload, request: Request, network: str)
         return _http(view, chain.table, dialled, request, steps)
     weights = chain.shares or ((chain.cluster, 1),)
     whole = sum(weight for _, weight in weights)
-    return _sent(view, tuple((name, weight * 100 / whole) for name, weight in weights), steps, ())
+    shares = tuple((name, weight * 100 / whole) for name, weight in weights)
+    return _sent(view, shares, replace(request, http=False), steps, ())
 
 
 def _from_outside(view: Scene, request: Request, who: str) -> Story:
@@ -55,7 +59,8 @@ def _from_outside(view: Scene, request: Request, who: str) -> Story:
     if chain is None:
         return Story("refused: no Gateway takes it", steps)
     if not chain.table:
-        return _sent(view, tuple((cluster, float(share)) for cluster, share in chain.shares), steps, ())
+        shares = tuple((cluster, float(share)) for cluster, share in chain.shares)
+        return _sent(view, shares, replace(request, http=False), steps, ())
     return _http(view, chain.table, Dialled(None, request.host, "", request.port), request, steps)
 
 
@@ -71,13 +76,18 @@ def _http(view: Scene, table: str, dialled: Dialled, request: Request, steps: tu
         return Story(answered(chosen.action), steps)
     whole = sum(target.weight for target in chosen.action.targets) or 1
     shares = tuple((target.cluster, target.weight * 100 / whole) for target in chosen.action.targets)
-    return _sent(view, shares, steps, on_the_way(chosen), chosen.action.missing)
+    return _sent(view, shares, arriving(request, chosen), steps, on_the_way(chosen), chosen.action.missing)
 
 
 def _sent(
-    view: Scene, shares: Shares, steps: tuple[Step, ...], done: tuple[str, ...], missing: int = 503
+    view: Scene,
+    shares: Shares,
+    request: Request,
+    steps: tuple[Step, ...],
+    done: tuple[str, ...],
+    missing: int = 503,
 ) -> Story:
-    """To clusters. `missing`: the answer for one that is not there."""
+    """To clusters, as `request` arrives there. `missing`: the answer for one that is not there."""
     found: list[End] = []
     more: list[Step] = [Step("on the way", "; ".join(done))] if done else []
     told: list[str] = []
@@ -90,10 +100,16 @@ def _sent(
             continue
         more += [rule_step(cluster, view), endpoint_step(cluster, view)]
         reached = tuple(ends(cluster, share, view))
-        found += reached
         service = view.snapshot.services_by_fqdn.get(fqdn)
         if not reached and not elsewhere(cluster, view):
             code = missing if service is None else 503
             told[-1] = f"answered with {code}{part}: nobody stands behind {cluster}"
-        more += policy_steps(service, port, view) if service is not None else ()
+        if service is None:
+            found += reached
+            continue
+        verdicts = judged(service, reached, port, request, view)
+        more += policy_steps(service, port, verdicts, view)
+        told[-1] = refused(verdicts, told[-1], part)
+        denied = {name for one in verdicts if one.judgement.decision == "denied" for name in one.replicas}
+        found += (one for one in reached if one.workload not in denied)
     return Story("; ".join(told), (*steps, *more), tuple(found))

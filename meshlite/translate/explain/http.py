@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import re2
 
 from meshlite.model.names import resolve_known
 from meshlite.model.networking import HTTPMatchRequest, VirtualService
@@ -161,6 +164,27 @@ def _forwarding(action: Forward) -> Iterator[str]:
         yield f"rewrites the host to {action.host}"
     for mirror in action.mirrors:
         yield f"copies {percent(mirror.share)} of requests to {mirror.cluster}"
+
+
+def arriving(request: Request, route: Route) -> Request:
+    """The request as its destination sees it, after what the route rewrites."""
+    action = route.action
+    if not isinstance(action, Forward):
+        return request
+    path, mark, query = request.path.partition("?")
+    if action.prefix:
+        rest = path[len(route.match.path.value) :] if route.match.path.kind in _PREFIXES else ""
+        path = action.prefix + rest
+    elif action.pattern:
+        path = re2.sub(action.pattern, action.substitution, path)
+    changes = route.headers.request
+    gone = {name.lower() for name in (*changes.remove, *(name for name, _ in changes.set))}
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in gone}
+    headers |= dict((*changes.set, *changes.add))
+    return replace(request, host=action.host or request.host, path=path + mark + query, headers=headers)
+
+
+_PREFIXES = ("prefix", "elements")
 
 
 def percent(millionths: int) -> str:

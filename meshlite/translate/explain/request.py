@@ -15,7 +15,8 @@ from meshlite.translate.plan.route import HeaderMatch, Match, Text
 class Request:
     """`host` as the caller names it; `port` 0: the only one there is.
 
-    `http` False: some other protocol. `tls`: within TLS of the caller's own.
+    `http` False: some other protocol. `tls`: within TLS of the caller's own. `claims`: of the token it
+    carries; None: it carries none.
     """
 
     host: str
@@ -25,6 +26,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     http: bool = True
     tls: bool = False
+    claims: Mapping[str, object] | None = None
 
 
 def destination(text: str) -> tuple[str, int, str]:

@@ -12,12 +12,13 @@ from meshlite.model.names import resolve_known
 from meshlite.model.networking import DestinationRule, VirtualService
 from meshlite.model.security import PeerAuthentication
 from meshlite.model.workload import Workload
+from meshlite.translate.explain.verdict import Policies
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.plan.cluster import Cluster, EndpointSet
 from meshlite.translate.plan.listener import Chooser, Listener
 from meshlite.translate.plan.nodeplan import NodePlan
-from meshlite.translate.plan.plan import plan
+from meshlite.translate.plan.plan import plan, policies
 from meshlite.translate.plan.resources import Applied, of_kind, read, visible
 from meshlite.translate.plan.route import RouteTable
 from meshlite.translate.plan.rules import closeness, fits
@@ -32,7 +33,7 @@ class Scene:
     plan: NodePlan
     virtual_services: tuple[Applied[VirtualService], ...]
     rules: tuple[Applied[DestinationRule], ...]
-    peers: tuple[Applied[PeerAuthentication], ...]
+    policies: Policies
 
     @property
     def listener(self) -> Listener:
@@ -110,5 +111,5 @@ def scene(snapshot: Snapshot, source: Workload, network: str) -> Scene:
         decided,
         of_kind(resources, VirtualService),
         of_kind(resources, DestinationRule),
-        of_kind(resources, PeerAuthentication),
+        Policies(policies(snapshot, node), of_kind(resources, PeerAuthentication)),
     )

@@ -138,6 +138,13 @@ def plan(
     return decided, strict
 
 
+def policies(snapshot: Snapshot, node: NodeView) -> Book:
+    """What calls are judged by: for telling, since a plan has it in many places."""
+    memo = Memo()
+    resources, _ = memo.within("resources", read, snapshot.resources)
+    return _mesh(memo, snapshot, node, resources, lambda key, reason: None).book
+
+
 @dataclass(frozen=True)
 class _Mesh:
     """What is the same for all callers."""
