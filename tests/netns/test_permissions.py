@@ -93,26 +93,26 @@ async def compared(proxy: Proxy, boxes: dict[str, Box], asked: Sequence[Asked] =
 async def test_a_check_says_what_envoy_does(proxy: Proxy, app: Box, neighbour: Box) -> None:
     both = {"app": app, "neighbour": neighbour}
     ruled(proxy, "ALLOW", "app", Calls(("GET", "HEAD"), ("/a*", "/v/{*}/x")))
-    proxy.push()
+    await proxy.push()
     assert await compared(proxy, both) == {200, 403}
     ruled(proxy, "ALLOW", "neighbour", Calls(ports=("8000",)))
     ruled(proxy, "DENY", "neighbour", Calls(("POST",)))
     ruled(proxy, "DENY", "app", Calls(paths=("/a/b",)))
-    proxy.push()
+    await proxy.push()
     assert await compared(proxy, both) == {200, 403}
     condition: dict[str, Any] = {"when": [{"key": "request.headers[x-token]", "values": ["sec*"]}]}
     unlike: dict[str, Any] = {"from": [{"source": {"notPrincipals": ["*/sa/app"]}}]}
     proxy.resources = [policy("conditions", "ALLOW", condition, unlike)]
-    proxy.push()
+    await proxy.push()
     assert await compared(proxy, both, ASKED[-6:]) == {200, 403}
 
 
 async def test_default_deny_with_one_that_is_let_in(proxy: Proxy, app: Box, neighbour: Box) -> None:
     proxy.resources = list(closed("test", ()).apply)
-    proxy.push()
+    await proxy.push()
     assert await compared(proxy, {"app": app, "neighbour": neighbour}, ASKED[:1]) == {403}
     ruled(proxy, "ALLOW", "app", Calls())
-    proxy.push()
+    await proxy.push()
     assert await compared(proxy, {"app": app}, ASKED[:1]) == {200}
     assert await compared(proxy, {"neighbour": neighbour}, ASKED[:1]) == {403}
     assert (await dial(app, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")
@@ -136,7 +136,7 @@ async def test_strict_and_permissive_by_the_verb(proxy: Proxy, capture: Capture,
         gone = {*made.delete, *(one.key for one in made.apply)}
         kept: list[Resource] = [one for one in proxy.resources if one.key not in gone]
         proxy.resources = [*kept, *made.apply]
-        proxy.push()
+        await proxy.push()
         views = (attachment(item, one) for item, one in zip(proxy.items, proxy.workloads, strict=True))
         strict = translate(proxy.state, NodeView("node-1", tuple(views))).strict[proxy.items[0].key]
         await capture.set_mode(proxy.items[0].key, Mode(strict=strict.default, exceptions=strict.exceptions))
