@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from meshlite.agent import ads, certs, gateways, overlay
 from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
@@ -22,17 +22,16 @@ from meshlite.agent.damped import Damped
 from meshlite.agent.memory import collector_at_rest
 from meshlite.agent.metrics import Timings
 from meshlite.agent.modules import Modules
-from meshlite.agent.peers import Peers, peers
+from meshlite.agent.peers import peers
+from meshlite.agent.picture import Names, Picture
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
-from meshlite.model import external
-from meshlite.model.mesh import NodeRecord, Problem, Snapshot
+from meshlite.model.mesh import NodeRecord, Problem
 from meshlite.model.workload import Found, Workload
 from meshlite.sources import process
-from meshlite.translate.node import NodeView
 from meshlite.translate.translate import Translator
-from meshlite.translate.translation import Encoded, Translation
+from meshlite.translate.translation import Encoded
 from meshlite.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -48,21 +47,6 @@ LEAVE_SECONDS = 5.0
 
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.5, 30.0)
-
-
-Hosts = Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What was last published, and what it was made from. `bound`: per attachment, see Found."""
-
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    view: NodeView = field(default_factory=lambda: NodeView(name=""))
-    translation: Translation = field(default_factory=lambda: Translation({}))
-    found: tuple[Found, ...] = ()
-    peers: Peers = field(default_factory=lambda: Peers({}, {}, {}))
-    problem: str = ""
 
 
 class Reconciler:
@@ -290,20 +274,9 @@ class Reconciler:
             self._published.clear()
             effective = await self._xds.caught_up(EFFECT_SECONDS)
             picture = self.picture
-            owners = {item.key: _namespace(item.owner, picture) for item in picture.view.attachments}
-            declared = external.read(picture.snapshot.resources)
-            dual = self._dual_stack()
-            names = {
-                (namespace, network6): overlay.hosts(picture.snapshot, declared, namespace, network6)
-                for namespace in {*owners.values()}
-                for network6 in ("", self._settings.virtual_network6)[: 1 + bool(dual)]
-            }
-            network6 = {key: self._settings.virtual_network6 if key in dual else "" for key in owners}
+            names = picture.names(self._dual_stack(), self._settings.virtual_network6)
             await asyncio.gather(
-                *(
-                    self._follow_up(key, picture, names[owner, network6[key]], effective)
-                    for key, owner in owners.items()
-                )
+                *(self._follow_up(key, picture, found, effective) for key, found in names.items())
             )
             self._tell()
             self._look_again()
@@ -313,7 +286,7 @@ class Reconciler:
             if not effective:
                 self._published.set()
 
-    async def _follow_up(self, key: str, picture: Picture, names: Hosts, effective: bool) -> None:
+    async def _follow_up(self, key: str, picture: Picture, names: Names, effective: bool) -> None:
         """Rules and names of one attachment. One whose listener is not open is not captured anew."""
         refused = self._refusal(key)
         if key not in self.captured.value and (not effective or refused):
@@ -323,13 +296,10 @@ class Reconciler:
         held = self._capture.attached.get(key)
         if held is None or key in self._tasks:
             return
-        bound = {
-            port: address for found in _residents(picture, held) for port, address in found.bound.items()
-        }
         policy = picture.translation.strict[key]
         try:
             mode = Mode(policy.default, policy.exceptions, policy.gateways)
-            await self._capture.set_mode(key, mode, bound, self._replicas_for(held, picture))
+            await self._capture.set_mode(key, mode, picture.bound(held), self._replicas_for(held, picture))
             await self._capture.write_names(key, names)
         except (CaptureError, OSError, KeyError) as error:
             # A container that ends in this moment is no news.
@@ -435,27 +405,12 @@ class Reconciler:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with resources, and with what containers say of themselves, in or out of the mesh."""
-        own = (Problem(resource="agent", reason=self.picture.problem),) if self.picture.problem else ()
-        known = (*own, *self._upstream.refused, *self.picture.translation.problems)
-        closed = gateways.unopened(self.picture.translation.gateways, self._xds.rejections, self._own_ports)
-        secrets = self._credentials.problems_of(self.picture.translation.resources)
-        inside = {found.workload.id for found in self.picture.found}
-        doubtful = [
-            Problem(resource=found.workload.name, reason=found.doubt)
-            for found in self._founds or ()
-            if found.doubt and found.workload.id not in inside
-        ]
-        return (*known, *secrets, *closed, *doubtful)
-
-
-def _namespace(owner: str, picture: Picture) -> str:
-    return next(found.workload.namespace for found in picture.found if found.workload.id == owner)
+        """What is wrong on this node, and with whom."""
+        translation = self.picture.translation
+        closed = gateways.unopened(translation.gateways, self._xds.rejections, self._own_ports)
+        secrets = self._credentials.problems_of(translation.resources)
+        return (*self._upstream.refused, *self.picture.problems(self._founds or ()), *secrets, *closed)
 
 
 def _owners_first(found: Found) -> tuple[bool, str]:
     return (bool(found.namespace and found.namespace.joined), found.workload.id)
-
-
-def _residents(picture: Picture, held: Attached) -> tuple[Found, ...]:
-    return tuple(f for f in picture.found if f.namespace and f.namespace.key == held.namespace)
