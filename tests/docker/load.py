@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 from collections import Counter
@@ -19,7 +18,7 @@ host, port, path, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.
 end, stop, seen = time.monotonic() + float(sys.argv[5]), threading.Event(), []
 def work():
     connection = None
-    while not stop.is_set() and time.monotonic() < end:
+    while (not stop.is_set() or len(seen) <= 100) and time.monotonic() < end:
         began = time.monotonic()
         try:
             connection = connection or http.client.HTTPConnection(host, port, timeout=15)
@@ -87,8 +86,3 @@ class Load:
     @property
     def outcomes(self) -> Counter[str]:
         return Counter(request.outcome for request in self.requests)
-
-    def longest_gap(self) -> float:
-        """Longest time in seconds in which no request was answered well."""
-        answered = sorted(request.ended for request in self.requests if request.ok)
-        return max(later - earlier for earlier, later in itertools.pairwise(answered))

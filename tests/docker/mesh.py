@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,13 +49,34 @@ class Mesh:
         self("down", "--all")
 
     def apply(self, resources: str) -> None:
-        """Apply YAML in the project's namespace, and give it the moment that it takes to reach the proxy."""
+        """Apply YAML in the project's namespace, and wait until the proxy has what comes of it."""
         self("apply", "-n", self.project.name, "-f", "-", stdin=resources)
-        time.sleep(0.5)
+        self._taken()
 
     def delete(self, kind: str, name: str) -> None:
         self("delete", kind, name, "-n", self.project.name)
-        time.sleep(0.5)
+        self._taken()
+
+    def _taken(self) -> None:
+        wanted = self._version()
+
+        def taken() -> bool:
+            status = self.status()
+            return bool(status["snapshot"]["version"] == wanted and status["proxy"]["synced"])
+
+        self.eventually(taken, "the proxy has what the server has")
+        time.sleep(0.2)  # the agent is told of a version a moment before it begins to wait for the proxy
+
+    def _version(self) -> str:
+        """Of the server's state: the first line of what it streams to nodes."""
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(60)
+            caller.connect("/run/meshlite/admin.sock")
+            caller.sendall(b"GET /v1/snapshots HTTP/1.0\r\n\r\n")
+            with caller.makefile("rb") as answer:
+                while answer.readline().strip():
+                    pass
+                return str(json.loads(answer.readline())["version"])
 
     def status(self) -> dict[str, Any]:
         """The agent's own account."""
