@@ -123,6 +123,7 @@ class Reconciler:
             self._group = tasks
             tasks.create_task(self._settling())
             tasks.create_task(self._checking())
+            tasks.create_task(self._following_losses())
             tasks.create_task(self._following_mesh())
             tasks.create_task(self._following_certificates())
             tasks.create_task(self._following_credentials())
@@ -142,6 +143,10 @@ class Reconciler:
     async def _following_mesh(self) -> None:
         async for _ in self._upstream.snapshot:
             self.changed()
+
+    async def _following_losses(self) -> None:
+        async for _ in self._capture.losses:
+            self._published.set()
 
     async def _following_certificates(self) -> None:
         async for held in self._certificates.held:

@@ -159,6 +159,36 @@ async def test_a_mount_that_somebody_took_away_comes_back(capture: Capture, app:
     assert str(os.stat(item.path).st_ino) == item.namespace
 
 
+@pytest.mark.parametrize(
+    "words", ["nft flush ruleset", "nft flush table inet meshlite", "nft flush chain inet meshlite {}"]
+)
+async def test_rules_that_a_container_takes_away_come_back(capture: Capture, app: Box, words: str) -> None:
+    """Told by the kernel, not by a look now and then; what the container does elsewhere is its own affair."""
+    item = await capture.attach(app.found, Mode(strict=True))
+    before = app.run("nft -s list table inet meshlite")
+    chain = next(line.split()[1] for line in before.splitlines() if line.lstrip().startswith("chain "))
+    app.run("nft add table ip own")
+    await asyncio.sleep(0)
+    assert not await capture.set_mode(item.key, Mode(strict=True))
+    app.run(words.format(chain))
+    assert await capture.losses.next(0) == 1
+    assert await capture.set_mode(item.key, Mode(strict=True))
+    assert app.run("nft -s list table inet meshlite") == before
+    assert not await capture.set_mode(item.key, Mode(strict=True))
+
+
+async def test_rules_that_went_while_no_agent_ran_come_back(
+    settings: Settings, capture: Capture, app: Box
+) -> None:
+    item = await capture.attach(app.found, Mode())
+    before = app.run("nft -s list table inet meshlite")
+    app.run("nft flush ruleset")
+    reborn = Capture(settings)
+    await reborn.start()
+    assert await reborn.set_mode(item.key, Mode())
+    assert app.run("nft -s list table inet meshlite") == before
+
+
 async def test_what_cannot_be_captured_is_said(capture: Capture, app: Box) -> None:
     hostly = app.found.model_copy(update={"namespace": None})
     with pytest.raises(CaptureError, match="app: has no network namespace"):

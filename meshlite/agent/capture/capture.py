@@ -13,16 +13,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from meshlite.agent.capture import attached, hosts, links, namespaces, rules
+from meshlite.agent.capture.announcements import Announcements
 from meshlite.agent.capture.attached import Attached
 from meshlite.agent.capture.rules import Mode, Proxy
 from meshlite.agent.capture.run import CaptureError, Runner
 from meshlite.config import Settings
 from meshlite.model.names import virtual_network6
 from meshlite.model.workload import Found, NetworkNamespace
+from meshlite.watch import Watch
 
 log = logging.getLogger(__name__)
 
 DRAINING = "draining"
+LOST = "lost"
+"""Instead of a digest: the namespace drains; somebody else changed its rules."""
 
 
 class Capture:
@@ -46,6 +50,9 @@ class Capture:
         self._runner = Runner()
         self._held: dict[str, Attached] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._announcements = Announcements(self._lose)
+        self.losses: Watch[int] = Watch(0)
+        """How often rules were found changed by others; `set_mode` then loads them again."""
 
     @property
     def attached(self) -> Mapping[str, Attached]:
@@ -58,6 +65,7 @@ class Capture:
         for item in attached.read(self._file):
             if namespaces.inode(item.path) == item.namespace and item.interface in present:
                 self._held[item.key] = item
+                await self._resume(item)
         await self._clear_unknown(present)
         self._save()
 
@@ -85,6 +93,7 @@ class Capture:
                 del self._held[item.key]
                 raise
             item = self._held[item.key] = replace(item, rules=digest, linked=True)
+            self._announcements.listen(item.key, item.path)
             self._save()
             return item
 
@@ -121,6 +130,7 @@ class Capture:
             return
         async with self._locks[item.namespace]:
             hosts.write(item.hosts_file, {})
+            self._announcements.end(key)
             await self._release(Path(item.path))
             self._held.pop(key, None)
             self._save()
@@ -135,6 +145,23 @@ class Capture:
             if namespaces.inode(item.path) != item.namespace == namespaces.inode(source):
                 log.warning("mounting a namespace again that somebody unmounted: %s", item.path)
                 namespaces.mount(source, Path(item.path))
+
+    async def _resume(self, item: Attached) -> None:
+        """Listen again, and see what became of the rules while nobody did."""
+        self._announcements.listen(item.key, item.path)
+        enter = ["nsenter", f"--net={item.path}"]
+        present = await self._runner.run([*enter, "nft", "-t", "list", "tables", "inet"], check=False)
+        if item.rules and f"table inet {rules.TABLE}" not in present:
+            self._lose(item.key)
+
+    def _lose(self, key: str) -> None:
+        item = self._held.get(key)
+        if item is not None and item.rules not in ("", DRAINING, LOST):
+            log.warning(
+                "the rules of a captured workload were changed by somebody else; loading them again: %s", key
+            )
+            self._held[key] = replace(item, rules=LOST)
+            self.losses.set(self.losses.value + 1)
 
     async def _release(self, path: Path) -> None:
         """A namespace as it was before us; fine where it is gone already."""
@@ -198,10 +225,11 @@ class Capture:
             item = self._held[key]
             if item.rules == digest:
                 return False
-            try:
-                await self._runner.inside(Path(item.path), rules=text)
-            except CaptureError:
-                await self._runner.inside(Path(item.path), rules=rules.anew(text))
+            with self._announcements.ours(key):
+                try:
+                    await self._runner.inside(Path(item.path), rules=text)
+                except CaptureError:
+                    await self._runner.inside(Path(item.path), rules=rules.anew(text))
             self._held[key] = replace(item, rules=digest)
             self._save()
             return True
