@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import effect, footprint, hop, machine, report, routable, together, translation
+from bench import effect, footprint, hop, machine, report, routable, signing, together, translation
 from bench.figures import Options, Part, document
 
 HERE = Path(__file__).parent
@@ -25,6 +25,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], Part]]] = {
     "together": (together.TITLE, together.measure),
     "footprint": (footprint.TITLE, footprint.measure),
     "translation": (translation.TITLE, translation.measure),
+    "signing": (signing.TITLE, signing.measure),
 }
 """What is measured, in this order."""
 
