@@ -208,7 +208,10 @@ def _last_words(file: Path, start: int) -> str:
 
 def silence(log: Path) -> str:
     """Why a process that has ended left no word in its log, as far as can be told."""
-    full = os.statvfs(log.parent).f_bavail == 0
+    try:
+        full = os.statvfs(log.parent).f_bavail == 0
+    except OSError:
+        return f"its log is gone: {log}"
     return f"the disk is full: {log.parent}" if full else "it said nothing"
 
 

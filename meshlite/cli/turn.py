@@ -30,8 +30,13 @@ class Turn:
     def take(self) -> None:
         """Wait for the turn, and say so if somebody else has it; nothing if it is ours."""
         while self._lock is None:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            lock = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+                lock = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except (FileNotFoundError, FileExistsError):
+                if self._file.parent.exists() and not self._file.parent.is_dir():
+                    raise
+                continue  # who ended its turn took the folder away meanwhile
             try:
                 self._wait(lock)
                 if self._is_file(lock):

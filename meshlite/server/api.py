@@ -150,7 +150,7 @@ def parsed(form: type[BaseModel], body: bytes) -> BaseModel:
             for fault in faults
         ]
         hint = "its form is in GET /v1/openapi.json"
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body is not a {form.__name__}", hint, details) from error
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body is no {form.__name__}", hint, details) from error
 
 
 def _response(answer: Answer) -> web.StreamResponse:

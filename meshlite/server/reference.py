@@ -12,12 +12,14 @@ from meshlite.server.routes import ROUTES
 
 _WHO = {
     Role.ANYONE: "anyone",
-    Role.VIEWER: "admin",
-    Role.OPERATOR: "admin",
+    Role.VIEWER: "viewer",
+    Role.OPERATOR: "operator",
     Role.ADMIN: "admin",
     Role.NODE: "nodes",
     Role.OWN_NODE: "the node itself",
 }
+
+_PEOPLE = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 
 _ABOVE = """# Server API
 
@@ -29,8 +31,11 @@ every body.
 - **On the server's host**: the socket `/run/meshlite/admin.sock`. Root, the server's own user and
   members of the group `meshlite` are *admin*. Try
   `curl --unix-socket /run/meshlite/admin.sock http://localhost/v1/nodes`.
-- **From elsewhere**: TLS 1.2 or newer on port 7443. Agents show their node's certificate. Without one
-  only the calls for *anyone* are answered.
+- **From elsewhere**: TLS 1.2 or newer on port 7443. Agents show their node's certificate; people send
+  `Authorization: Bearer …` with a token that `meshlite access create` printed. Without either only the
+  calls for *anyone* are answered.
+
+A call is for the role that is named and for those above it: *viewer*, *operator*, *admin*.
 
 | Call | Who | Body | Answer |
 |---|---|---|---|
@@ -100,7 +105,9 @@ def page() -> str:
 
 
 def _row(route: Route) -> str:
-    who = ", ".join(dict.fromkeys(_WHO[role] for role in Role if role in route.allow))
+    lowest = next((role for role in _PEOPLE if role in route.allow), None)
+    named = (role for role in Role if role in route.allow and (role not in _PEOPLE or role is lowest))
+    who = ", ".join(_WHO[role] for role in named)
     body = f"`{route.body.__name__}`" if route.body else ""
     answer = f"`{route.answer.__name__}`" if route.answer else "204"
     return f"| `{route.method} {route.path}`<br>{route.summary} | {who} | {body} | {answer} |\n"

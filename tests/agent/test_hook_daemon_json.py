@@ -83,6 +83,36 @@ def test_a_note_that_a_full_disk_cut_off_keeps_nobody_from_leaving(tmp_path: Pat
         assert folder.note() is None
 
 
+@pytest.mark.parametrize("original", [OPERATORS, b'{ "debug":true }', None])
+def test_who_is_ended_while_leaving_leaves_the_file_as_it_was(tmp_path: Path, original: bytes | None) -> None:
+    """At any moment: before the parting file stands there, and when it does."""
+    folder, file = files.Folder(Settings(paths=Paths(state=tmp_path / "state"))), tmp_path / "daemon.json"
+    written = daemon_json.entered(original, "/w")
+    folder.path.mkdir(parents=True)
+    folder.keep(files.Note(str(file), original is not None, False, "runc", files.digest(written)), original)
+    note = folder.note()
+    assert note is not None
+    assert folder.target(note, written) == original
+    parting = daemon_json.parting(original, "runc")
+    folder.part(note, original, parting)
+    again = folder.note()
+    assert again is not None
+    assert not folder.is_parting(again, written)
+    assert folder.target(again, written) == original
+    assert folder.is_parting(again, parting)
+    assert folder.target(again, parting) == original
+    folder.forget()
+    assert not [*folder.path.iterdir()]
+
+
+def test_a_disk_without_room_keeps_nothing_half_written(tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.mkdir()  # nothing can take its place
+    with pytest.raises(OSError, match=r"daemon\.json"):
+        files.replace(file, b"{}")
+    assert [*tmp_path.iterdir()] == [file]
+
+
 def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.json", tmp_path / "daemon.json"
     real.write_text("{}")

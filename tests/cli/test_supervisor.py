@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from meshlite.cli import processes, supervision, supervisor
 from meshlite.cli.lifecycle import server_part
 from meshlite.cli.main import root
-from meshlite.cli.supervisor import Account, Part
+from meshlite.cli.supervisor import Account, Part, silence
 from meshlite.config import Paths, Settings
 
 LIMIT = 60.0
@@ -215,3 +215,7 @@ def test_trouble_is_said_while_it_lasts(account: Account, sentence: str) -> None
 def test_a_report_that_cannot_be_read_says_nothing(run: Path) -> None:
     (run / supervisor.REPORT).write_text(json.dumps({"server": {"nonsense": 1}}))
     assert supervisor.read_report(run / supervisor.REPORT) == {}
+
+
+def test_a_log_that_somebody_took_away_is_said(tmp_path: Path) -> None:
+    assert silence(tmp_path / "gone" / "server.log").startswith("its log is gone")

@@ -19,6 +19,14 @@ with Turn(pathlib.Path(sys.argv[1]), sys.argv[2]) as turn:
     sys.stdin.readline()
 """
 
+RACER = """
+import sys, pathlib
+from meshlite.cli.turn import Turn
+for _ in range(200):
+    with Turn(pathlib.Path(sys.argv[1]), "up") as turn:
+        turn.take()
+"""
+
 
 def holder(run: Path, verb: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", HOLDER, str(run), verb]
@@ -86,4 +94,18 @@ def test_many_at_once_hold_it_one_after_the_other(tmp_path: Path) -> None:
 def test_a_run_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), Turn(tmp_path / "file" / "run", "up") as turn:
+        turn.take()
+
+
+def test_a_folder_that_goes_meanwhile_is_made_again(tmp_path: Path) -> None:
+    """In a tight loop, three of them step between each other's every line."""
+    command = [sys.executable, "-c", RACER, str(tmp_path / "run")]
+    racing = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [one.communicate(timeout=120)[1] for one in racing]
+    assert [one.returncode for one in racing] == [0, 0, 0], said
+
+
+def test_a_file_in_the_folders_place_is_no_reason_to_wait(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with Turn(tmp_path / "run", "up") as turn, pytest.raises(FileExistsError):
         turn.take()

@@ -66,7 +66,7 @@ def parse(content: bytes | None) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not valid JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get(RUNTIMES, {}), dict):
         raise ValueError("it is not a JSON object with an object under 'runtimes'")

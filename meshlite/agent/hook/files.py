@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 from dataclasses import asdict, dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 
 from meshlite.agent.hook import ask, daemon_json
@@ -18,13 +19,15 @@ from meshlite.config import Settings
 
 @dataclass(frozen=True)
 class Note:
-    """How to leave again. `former`: the default runtime before us; `written`: a digest of what we wrote."""
+    """How to leave again. `former`: the default runtime before us; `written`: a digest of what we wrote;
+    `parting`: a digest of what stands there for a moment while we leave."""
 
     file: str
     existed: bool
     made_folder: bool
     former: str
     written: str
+    parting: str = ""
 
 
 class Folder:
@@ -36,6 +39,7 @@ class Folder:
         self._ask = self.path / "ask.py"
         self._note = self.path / "note.json"
         self._before = self.path / "daemon.json.before"
+        self._after = self.path / "daemon.json.after"
         self._socket = settings.paths.hook_socket
         self._fail_closed = settings.fail_closed
 
@@ -57,20 +61,36 @@ class Folder:
             replace(self._before, original, 0o600)
         replace(self._note, json.dumps(asdict(note)).encode(), 0o600)
 
-    def original(self, note: Note) -> bytes | None:
-        return read(self._before) if note.existed else None
+    def part(self, note: Note, target: bytes | None, parting: bytes) -> None:
+        """Remember the file to leave behind, since what is written first is not yet it."""
+        self._after.unlink(missing_ok=True)
+        if target is not None:
+            replace(self._after, target, 0o600)
+        replace(self._note, json.dumps(asdict(changed(note, parting=digest(parting)))).encode(), 0o600)
+
+    def is_parting(self, note: Note, current: bytes | None) -> bool:
+        """Whether we were ended while we left."""
+        return current is not None and digest(current) == note.parting
+
+    def target(self, note: Note, current: bytes | None) -> bytes | None:
+        """The file to leave behind; None: no file. Raises ValueError where `current` cannot be understood."""
+        if self.is_parting(note, current):
+            return read(self._after)
+        return target(current, read(self._before) if note.existed else None, note.written)
 
     def adopt(self, wrapper: str) -> Note | None:
         """Take over the memory beside another mesh's `wrapper`, which the engine's file names; None: none."""
         other = Path(wrapper).parent
         if not wrapper or other == self.path or not (note := _note(read(other / self._note.name))):
             return None
+        note = changed(note, parting="")
         self.keep(note, read(other / self._before.name) if note.existed else None)
         return note
 
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
         self._before.unlink(missing_ok=True)
+        self._after.unlink(missing_ok=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -118,13 +138,17 @@ def replace(file: Path, content: bytes, mode: int = 0o644) -> None:
         file.parent.mkdir(parents=True)
         file.parent.chmod(0o755)
     fresh = file.with_name(file.name + ".meshlite-new")
-    fresh.write_bytes(content)
-    if file.exists():
-        before = file.stat()
-        os.chown(fresh, before.st_uid, before.st_gid)
-        mode = stat.S_IMODE(before.st_mode)
-    fresh.chmod(mode)
-    os.replace(fresh, file)
+    try:
+        fresh.write_bytes(content)
+        if file.exists():
+            before = file.stat()
+            os.chown(fresh, before.st_uid, before.st_gid)
+            mode = stat.S_IMODE(before.st_mode)
+        fresh.chmod(mode)
+        os.replace(fresh, file)
+    except OSError:
+        fresh.unlink(missing_ok=True)  # the disk is full, as a rule
+        raise
 
 
 def digest(content: bytes) -> str:

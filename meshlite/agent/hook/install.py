@@ -56,12 +56,14 @@ async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, .
         return []
     file = Path(note.file)
     try:
-        target = files.target(files.read(file), folder.original(note), note.written)
+        target = folder.target(note, files.read(file))
     except ValueError as error:
         return [f"{file} was edited and is left alone, since {error}; take {daemon_json.RUNTIME} out by hand"]
     left = []
     if process is not None:
-        files.replace(file, daemon_json.parting(target, note.former))
+        parting = daemon_json.parting(target, note.former)
+        folder.part(note, target, parting)
+        files.replace(file, parting)
         process.reload()
         if not await _until(engine, lambda info: daemon_json.RUNTIME not in info.get("Runtimes", {})):
             left.append(f"the engine knows {daemon_json.RUNTIME} until its next restart")
@@ -77,7 +79,7 @@ async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ..
     info = await engine.info()
     process = _suitable(info, dockerd.find(pid_files))
     folder, file = Folder(settings), process.config_file(settings.paths.daemon_json)
-    current = files.read(file)
+    current = _finished(folder, file)
     try:
         entered_before = daemon_json.names_us(current)
     except ValueError as error:
@@ -97,6 +99,16 @@ async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ..
     if not await _until(engine, lambda info: info.get("DefaultRuntime") == daemon_json.RUNTIME):
         await uninstall(settings, engine, pid_files)
         raise NotPossible(f"the engine did not take {file}, which is as it was; the engine's log says why")
+
+
+def _finished(folder: Folder, file: Path) -> bytes | None:
+    """The engine's file; first it is put back where we were ended while we left."""
+    note, current = folder.note(), files.read(file)
+    if note is None or not folder.is_parting(note, current):
+        return current
+    files.put_back(file, folder.target(note, current), note.made_folder)
+    folder.forget()
+    return files.read(file)
 
 
 def _suitable(info: Record, process: Dockerd | None) -> Dockerd:

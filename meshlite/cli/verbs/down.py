@@ -147,7 +147,7 @@ def _let_agent_leave(settings: Settings) -> None:
 def _purge(settings: Settings) -> None:
     """Delete the state, unless the engine still names the runtime wrapper that lies there."""
     state, daemon_json = settings.paths.state, settings.paths.daemon_json
-    if daemon_json.exists() and str(state) in daemon_json.read_text():
+    if daemon_json.exists() and str(state) in daemon_json.read_text(errors="replace"):
         why = (
             f"{daemon_json} still names the runtime wrapper there, and containers could not start without it"
         )

@@ -15,7 +15,7 @@ from meshlite.cli.client import Client
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
 from meshlite.cli.settings import places_of, server_of
-from meshlite.model.names import kind_key
+from meshlite.model.names import ROOT_NAMESPACE, kind_key
 
 Row = Mapping[str, Any]
 
@@ -196,7 +196,8 @@ def summary(resource: Row) -> str:
     if mode := spec.get("mtls", {}).get("mode"):
         labels = (spec.get("selector") or {}).get("matchLabels", {})
         chosen = ", ".join(f"{key}={value}" for key, value in labels.items())
-        return f"{mode} for {chosen or 'the namespace'}"
+        everybody = "the mesh" if resource["metadata"].get("namespace") == ROOT_NAMESPACE else "the namespace"
+        return f"{mode} for {chosen or everybody}"
     return "-"
 
 
