@@ -112,6 +112,29 @@ def test_get_lists_for_people_and_for_programs(mesh: Mesh) -> None:
     assert mesh.cli("get", "vs", "-n", "elsewhere", "-o", "json").stdout == "[]\n"
 
 
+def test_a_mode_is_listed_with_whom_it_is_for(mesh: Mesh, tmp_path: Path) -> None:
+    head = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+    one = "{selector: {matchLabels: {app: reviews}}, mtls: {mode: PERMISSIVE}}"
+    scopes = {"istio-system": "{mtls: {mode: STRICT}}", "shop": "{mtls: {mode: STRICT}}", "bank": one}
+    file = tmp_path / "modes.yaml"
+    file.write_text(
+        "---\n".join(
+            f"{head}metadata: {{name: default, namespace: {namespace}}}\nspec: {spec}\n"
+            for namespace, spec in scopes.items()
+        )
+    )
+    assert mesh.cli("apply", "-f", str(file)).exit_code == 0
+    listed = mesh.cli("get", "pa")
+    assert listed.exit_code == 0, listed.stderr
+    abouts = {line.split()[0]: " ".join(line.split()[4:]) for line in listed.stdout.splitlines()[1:]}
+    assert abouts == {
+        "meshlite-system": "STRICT for the mesh",
+        "shop": "STRICT for the namespace",
+        "bank": "PERMISSIVE for app=reviews",
+    }
+    assert mesh.cli("get", "all").stdout.count("STRICT") == 2
+
+
 def test_what_get_prints_as_yaml_can_be_applied_again(mesh: Mesh) -> None:
     mesh.cli("apply", "-f", SUBSETS, "-f", CANARY)
     text = mesh.cli("get", "all", "-o", "yaml").stdout

@@ -196,7 +196,7 @@ def summary(resource: Row) -> str:
     if mode := spec.get("mtls", {}).get("mode"):
         labels = (spec.get("selector") or {}).get("matchLabels", {})
         chosen = ", ".join(f"{key}={value}" for key, value in labels.items())
-        everybody = "the mesh" if resource["metadata"].get("namespace") == ROOT_NAMESPACE else "the namespace"
+        everybody = "the mesh" if resource["namespace"] == ROOT_NAMESPACE else "the namespace"
         return f"{mode} for {chosen or everybody}"
     return "-"
 
