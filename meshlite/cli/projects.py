@@ -13,6 +13,9 @@ from meshlite.cli.failure import Failure, Unreachable
 from meshlite.cli.settings import agent_of, server_of
 from meshlite.config import Settings
 
+LEFT_FILE = "left"
+"""In the state folder: all projects left, and the server could not be told."""
+
 project_option = click.option(
     "-p",
     "--project",
@@ -56,11 +59,22 @@ def record(settings: Settings) -> dict[str, Any]:
 
 def join(settings: Settings, projects: Collection[str], everything: bool) -> str:
     """Add projects to this node's, or all there are; says which the node has now."""
-    noted = record(settings)
+    left = settings.paths.state / LEFT_FILE
+    noted = {} if left.exists() else record(settings)
     names = sorted({*noted.get("projects", []), *projects})
     everything = everything or bool(noted.get("everything"))
     put(settings, names, everything)
+    left.unlink(missing_ok=True)
     return "all" if everything else ", ".join(names)
+
+
+def leave_all(settings: Settings) -> None:
+    """Note that no project is in the mesh; with the server dead, for the next `join`."""
+    try:
+        put(settings, (), everything=False)
+    except Failure:
+        if settings.paths.state.is_dir():
+            (settings.paths.state / LEFT_FILE).touch(mode=0o600)
 
 
 def put(settings: Settings, projects: Sequence[str], everything: bool) -> None:

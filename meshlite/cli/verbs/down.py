@@ -16,7 +16,7 @@ from meshlite.cli.invocation import command
 from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part, wait_until
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
-from meshlite.cli.projects import foreign, project_option, put, remaining
+from meshlite.cli.projects import foreign, leave_all, project_option, put, remaining
 from meshlite.cli.settings import agent_of, host_config, settings_of
 from meshlite.cli.turn import TURN_FILE, Turn
 from meshlite.config import Settings
@@ -104,8 +104,7 @@ def stop_everything(settings: Settings, config: Path | None) -> None:
         end(agent)
     with step("server stopped"):
         # So that the next `up` begins with the projects it is told.
-        with suppress(Failure):
-            put(settings, (), everything=False)
+        leave_all(settings)
         end(server)
     with step("leftovers swept") as current:
         removed = _sweep(settings)
