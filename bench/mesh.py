@@ -92,6 +92,14 @@ def mesh(project: str, **settings: str) -> Iterator[Mesh]:
             raise
         finally:
             made.down()
+            _remove_containers(project)
+
+
+def _remove_containers(project: str) -> None:
+    """The engine stops by the wrapper what it started through it, and the wrapper goes with our folder."""
+    mine = f"label=com.docker.compose.project={project}"
+    if found := output(["docker", "ps", "-aq", "--filter", mine]).split():
+        output(["docker", "rm", "-f", *found])
 
 
 def wait(condition: Any, what: str, seconds: float = 30.0) -> None:

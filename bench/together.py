@@ -20,8 +20,8 @@ IDLE: dict[str, Any] = {
     "labels": {"meshlite.ports": "http:9080"},
 }
 NOTES = (
-    f"`docker compose up -d` of {CONTAINERS} new containers of one service, without and with the mesh by"
-    " turns, until it returns; with the mesh the runtime hook has captured each of them by then. `all known`:"
+    f"`docker compose up -d` of {CONTAINERS} new containers of one service, by turns past the runtime hook"
+    " (`runtime: runc`) and through it, until it returns; then the hook has captured each. `all known`:"
     " until the agent lists them all as captured.",
 )
 
@@ -31,7 +31,7 @@ def measure(options: Options) -> Part:
     meshed: list[float] = []
     known: list[float] = []
     with (
-        project("together-direct", {"app": IDLE}) as plain,
+        project("together-direct", {"app": {**IDLE, "runtime": "runc"}}) as plain,
         project("together-mesh", {"app": IDLE}) as ours,
         mesh(ours.name) as running,
     ):
