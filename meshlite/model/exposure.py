@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from meshlite.model.kinds import find
 from meshlite.model.mesh import Resource
 from meshlite.model.names import ROOT_NAMESPACE
-from meshlite.model.shorthand import OWNED, Change, NotOurs, Target, subset_name
+from meshlite.model.shorthand import OWNED, Change, NotOurs, Target, subset_name, written
 
 EGRESS = "istio-egressgateway.istio-system.svc.cluster.local"
 
@@ -50,8 +49,8 @@ class Exposure:
         routes = {"tcp" if self.tcp else "http": [self._rule()]}
         service: dict[str, object] = {"hosts": list(self.hosts), "gateways": [self.name], **routes}
         return (
-            _resource("Gateway", self.name, self.target.namespace, gateway),
-            _resource("VirtualService", self.name, self.target.namespace, service),
+            written("Gateway", self.name, self.target.namespace, gateway),
+            written("VirtualService", self.name, self.target.namespace, service),
         )
 
     def _servers(self) -> Iterator[dict[str, Any]]:
@@ -105,7 +104,7 @@ class Egress:
             tls = {"mode": "SIMPLE", "sni": self.host, "subjectAltNames": [self.host]}
             policy: dict[str, object] = {"portLevelSettings": [{"port": {"number": 443}, "tls": tls}]}
             made.append(("DestinationRule", {"host": self.host, "trafficPolicy": policy}))
-        return tuple(_resource(kind, self.name, ROOT_NAMESPACE, spec) for kind, spec in made)
+        return tuple(written(kind, self.name, ROOT_NAMESPACE, spec) for kind, spec in made)
 
     @property
     def _protocol(self) -> str:
@@ -157,16 +156,3 @@ def change(name: str, namespace: str, wanted: tuple[Resource, ...], resources: I
         if resource.key not in keys and ours and (resource.name, resource.namespace) == (name, namespace):
             delete.append(resource.key)
     return Change(wanted, tuple(sorted(delete, reverse=True)))
-
-
-def _resource(kind: str, name: str, namespace: str, spec: dict[str, object]) -> Resource:
-    known = find(kind)
-    assert known is not None
-    return Resource(
-        api_version=known.api_version,
-        kind=kind,
-        name=name,
-        namespace=namespace,
-        annotations={OWNED: "true"},
-        spec=spec,
-    )

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from meshlite.model.kinds import find
 from meshlite.model.mesh import Resource
-from meshlite.model.shorthand import OWNED, Change, NotOurs
+from meshlite.model.shorthand import OWNED, Change, NotOurs, written
 
 Mode = Literal["STRICT", "PERMISSIVE", "UNSET"]
 """UNSET takes back: what the wider scope says counts."""
@@ -38,7 +37,7 @@ def set_mode(
     spec: dict[str, object] = {"mtls": {"mode": mode}}
     if service:
         spec = {"selector": {"matchLabels": dict(labels)}, **spec}
-    return Change((_resource(name, namespace, spec),), ())
+    return Change((written(_KIND, name, namespace, spec),), ())
 
 
 def _scope(resource: Resource) -> dict[str, object]:
@@ -46,16 +45,3 @@ def _scope(resource: Resource) -> dict[str, object]:
     selector = resource.spec.get("selector")
     labels = selector.get("matchLabels") if isinstance(selector, dict) else None
     return labels if isinstance(labels, dict) else {}
-
-
-def _resource(name: str, namespace: str, spec: dict[str, object]) -> Resource:
-    known = find(_KIND)
-    assert known is not None
-    return Resource(
-        api_version=known.api_version,
-        kind=_KIND,
-        name=name,
-        namespace=namespace,
-        annotations={OWNED: "true"},
-        spec=spec,
-    )

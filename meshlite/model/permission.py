@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from meshlite.model.kinds import find
 from meshlite.model.mesh import Resource
-from meshlite.model.shorthand import OWNED, Change, NotOurs
+from meshlite.model.shorthand import OWNED, Change, NotOurs, written
 from meshlite.model.workload import Workload
 
 Action = Literal["ALLOW", "DENY"]
@@ -114,7 +113,7 @@ def withdrawn(
 def closed(namespace: str, resources: Sequence[Resource]) -> Change:
     """Nobody may call anything in the namespace, unless another policy allows it. Raises NotOurs."""
     _held(NOBODY, namespace, resources)
-    return Change((_resource(NOBODY, namespace, {}),), ())
+    return Change((written(_KIND, NOBODY, namespace, {}),), ())
 
 
 def opened(namespace: str, resources: Sequence[Resource]) -> Change:
@@ -151,17 +150,4 @@ def _policy(guarded: Guarded, action: Action, rules: Sequence[Rule]) -> Resource
         "action": action,
         "rules": list(rules),
     }
-    return _resource(_name(guarded, action), guarded.namespace, spec)
-
-
-def _resource(name: str, namespace: str, spec: dict[str, object]) -> Resource:
-    known = find(_KIND)
-    assert known is not None
-    return Resource(
-        api_version=known.api_version,
-        kind=_KIND,
-        name=name,
-        namespace=namespace,
-        annotations={OWNED: "true"},
-        spec=spec,
-    )
+    return written(_KIND, _name(guarded, action), guarded.namespace, spec)

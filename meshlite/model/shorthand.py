@@ -200,7 +200,7 @@ def _written(
         apply, delete = [rule], [key for key in delete if key != rule.key]
     if rules != [{"route": [{"destination": target.destination()}]}]:
         spec: dict[str, object] = {"hosts": [target.name], "http": rules}
-        apply.append(_resource(target, "VirtualService", target.name, spec))
+        apply.append(written("VirtualService", target.name, target.namespace, spec))
     elif service := _owned(target, resources, "VirtualService", target.name):
         delete.insert(0, service.key)
     return Change(tuple(apply), tuple(delete))
@@ -220,17 +220,19 @@ def _subset_rule(
     taken = {r.name for r in resources if (r.kind, r.namespace) == ("DestinationRule", target.namespace)}
     free = f"{target.name}-versions" if target.name in taken else target.name
     name = last[0].name if last else free
-    return _resource(target, "DestinationRule", name, {"host": target.name, "subsets": subsets})
+    spec: dict[str, object] = {"host": target.name, "subsets": subsets}
+    return written("DestinationRule", name, target.namespace, spec)
 
 
-def _resource(target: Target, kind: str, name: str, spec: dict[str, object]) -> Resource:
+def written(kind: str, name: str, namespace: str, spec: dict[str, object]) -> Resource:
+    """A resource that a verb writes, marked as such."""
     known = find(kind)
     assert known is not None
     return Resource(
         api_version=known.api_version,
         kind=kind,
         name=name,
-        namespace=target.namespace,
+        namespace=namespace,
         annotations={OWNED: "true"},
         spec=spec,
     )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshlite.cli.claims import claim_option, claimed
+from meshlite.cli.claims import claimed
 from meshlite.cli.failure import Failure
 from meshlite.cli.output import BAD, DIM, GOOD, WARN, Output, emit, output_option
-from meshlite.cli.verbs.describe import complete_service
-from meshlite.cli.verbs.explain import find_source, pairs, read_mesh
+from meshlite.cli.verbs.explain import call_options, find_source, pairs, read_mesh
 
 if TYPE_CHECKING:
     from meshlite.translate.explain.verdict import Verdict
@@ -28,20 +26,7 @@ def authz() -> None:
 
 
 @authz.command(short_help="Would this call be allowed, and which policy decides that?")
-@click.argument("source", shell_complete=complete_service)
-@click.argument("destination", shell_complete=complete_service)
-@click.option("--path", default="", help="Path of the request, with its query.  [default: /]")
-@click.option("--method", default="GET", show_default=True, help="HTTP method.")
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
-@claim_option
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port, if there are several.")
-@click.option("--tcp", is_flag=True, help="The connection does not speak HTTP.")
-@click.option("-n", "--namespace", default="", help="Namespace of SOURCE, if its name is in several.")
-@click.option(
-    "--snapshot",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A saved answer of GET /v1/snapshot instead of the running mesh.",
-)
+@call_options
 @output_option
 @click.pass_context
 def check(

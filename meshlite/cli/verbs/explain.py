@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,22 +20,37 @@ if TYPE_CHECKING:
     from meshlite.model.workload import Workload
     from meshlite.translate.explain.story import Step, Story
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ASKED = (
+    click.argument("source", shell_complete=complete_service),
+    click.argument("destination", shell_complete=complete_service),
+    click.option("--path", default="", help="Path of the request, with its query.  [default: /]"),
+    click.option("--method", default="GET", show_default=True, help="HTTP method."),
+    click.option(
+        "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated."
+    ),
+    claim_option,
+    click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port, if there are several."),
+    click.option("--tcp", is_flag=True, help="The connection does not speak HTTP."),
+    click.option("-n", "--namespace", default="", help="Namespace of SOURCE, if its name is in several."),
+    click.option(
+        "--snapshot",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A saved answer of GET /v1/snapshot instead of the running mesh.",
+    ),
+)
+
+
+def call_options(command: F) -> F:
+    """Arguments and options of verbs that ask what becomes of a call: who calls, whom, and with what."""
+    for option in reversed(_ASKED):
+        command = option(command)
+    return command
+
 
 @click.command(short_help="What a request would meet on its way, and why.")
-@click.argument("source", shell_complete=complete_service)
-@click.argument("destination", shell_complete=complete_service)
-@click.option("--path", default="", help="Path of the request, with its query.  [default: /]")
-@click.option("--method", default="GET", show_default=True, help="HTTP method.")
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
-@claim_option
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port, if there are several.")
-@click.option("--tcp", is_flag=True, help="The connection does not speak HTTP.")
-@click.option("-n", "--namespace", default="", help="Namespace of SOURCE, if its name is in several.")
-@click.option(
-    "--snapshot",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A saved answer of GET /v1/snapshot instead of the running mesh.",
-)
+@call_options
 @output_option
 @click.pass_context
 def explain(
