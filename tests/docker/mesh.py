@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,17 @@ class Mesh:
                 last = str(error)
             time.sleep(0.1)
         raise AssertionError(f"not within {seconds} s: {what} {last}{self.logs()}")
+
+
+@contextmanager
+def meshed(mesh: Mesh) -> Iterator[Mesh]:
+    """Its project runs and is in the mesh; both are taken down whatever happens."""
+    try:
+        mesh.project.up()
+        mesh.up()
+        yield mesh
+    finally:
+        try:
+            mesh.down()
+        finally:
+            mesh.project.down()

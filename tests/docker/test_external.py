@@ -14,7 +14,7 @@ import pytest
 from tests import certificates
 from tests.docker.compose import ComposeProject
 from tests.docker.conftest import compose_file
-from tests.docker.mesh import Mesh
+from tests.docker.mesh import Mesh, meshed
 
 WEB = ["python3", "-m", "http.server", "8000"]
 SERVICES = {
@@ -82,15 +82,9 @@ def mesh(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]
     project = ComposeProject("external", file)
     settings = folder / "meshlite.yaml"
     settings.write_text(f"paths: {{credentials: {folder / 'credentials'}}}\n")
-    mesh = Mesh(project, folder / "state", {"MESHLITE_CONFIG": str(settings)})
-    try:
-        project.up()
-        mesh.up()
+    with meshed(Mesh(project, folder / "state", {"MESHLITE_CONFIG": str(settings)})) as mesh:
         mesh.eventually(lambda: project.curl("client", "http://shown.other:8000/")[0] == 200, "it works")
         yield mesh
-    finally:
-        mesh.down()
-        project.down()
 
 
 def test_a_declared_host_is_there_while_it_is_declared(mesh: Mesh) -> None:

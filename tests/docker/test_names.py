@@ -75,9 +75,11 @@ def shop(compose_project: MakeProject) -> ComposeProject:
 @pytest.fixture
 def mesh(shop: ComposeProject, tmp_path: Path) -> Iterator[Mesh]:
     mesh = Mesh(shop, tmp_path / "state")
-    mesh.up()
-    yield mesh
-    mesh.down()
+    try:
+        mesh.up()
+        yield mesh
+    finally:
+        mesh.down()
 
 
 def asked(mesh: Mesh, host: str, times: int = 12) -> Counter[str]:

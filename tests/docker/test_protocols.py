@@ -9,7 +9,7 @@ import pytest
 
 from tests.docker.compose import ComposeProject
 from tests.docker.conftest import compose_file
-from tests.docker.mesh import Mesh
+from tests.docker.mesh import Mesh, meshed
 
 BANNER = """
 import socketserver, time
@@ -111,15 +111,9 @@ def mesh(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]
     folder = tmp_path_factory.mktemp("protocols")
     file = compose_file({"services": SERVICES}, image, folder / "project")
     project = ComposeProject("protocols", file)
-    mesh = Mesh(project, folder / "state")
-    try:
-        project.up()
-        mesh.up()
+    with meshed(Mesh(project, folder / "state")) as mesh:
         mesh.eventually(lambda: project.curl("client", "http://web:8000/")[0] == 200, "the mesh works")
         yield mesh
-    finally:
-        mesh.down()
-        project.down()
 
 
 def python(mesh: Mesh, script: str, *arguments: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.docker.compose import ComposeProject
 from tests.docker.conftest import compose_file
-from tests.docker.mesh import Mesh
+from tests.docker.mesh import Mesh, meshed
 
 MEGABYTES = 24
 PLAIN = """
@@ -162,15 +162,9 @@ def mesh(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]
     folder = tmp_path_factory.mktemp("servers")
     file = compose_file({"services": SERVICES, "networks": NETWORKS}, image, folder / "project")
     project = ComposeProject("servers", file)
-    mesh = Mesh(project, folder / "state")
-    try:
-        project.up()
-        mesh.up()
+    with meshed(Mesh(project, folder / "state")) as mesh:
         mesh.eventually(lambda: project.curl("client", "http://web/spoken")[0] == 200, "the mesh works")
         yield mesh
-    finally:
-        mesh.down()
-        project.down()
 
 
 def python(mesh: Mesh, script: str, *arguments: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.docker.compose import ComposeProject
 from tests.docker.conftest import compose_file
-from tests.docker.mesh import Mesh
+from tests.docker.mesh import Mesh, meshed
 
 SLEEPER = {"command": ["sleep", "3600"]}
 STRICT = """
@@ -51,22 +50,8 @@ def mesh(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]
     """With services that are forgotten 3 s after their last container."""
     folder = tmp_path_factory.mktemp("status")
     project = ComposeProject("mlstatus", compose_file({"services": SERVICES}, image, folder / "project"))
-    mesh = Mesh(project, folder / "state", {"MESHLITE_SERVICE_LINGER_SECONDS": "3"})
-    with closing(_Ended(project, mesh)):
-        project.up()
-        mesh.up()
+    with meshed(Mesh(project, folder / "state", {"MESHLITE_SERVICE_LINGER_SECONDS": "3"})) as mesh:
         yield mesh
-
-
-class _Ended:
-    def __init__(self, project: ComposeProject, mesh: Mesh) -> None:
-        self._project, self._mesh = project, mesh
-
-    def close(self) -> None:
-        try:
-            self._mesh.down()
-        finally:
-            self._project.down()
 
 
 def asked(mesh: Mesh, url: str) -> bool:
