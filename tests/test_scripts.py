@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,3 +38,22 @@ def test_an_engine_started_by_the_script_keeps_no_descriptor_of_its_starter(tmp_
     assert "/dev/null" in (seen := (tmp_path / "seen").read_text())
     assert str(tmp_path / "lock") not in seen
     assert "pipe:" not in seen
+
+
+@pytest.mark.parametrize(
+    ("containers", "mesh", "stops"), [("", "", True), ("3f2a", "", False), ("", "agent.pid", False)]
+)
+def test_an_engine_that_is_in_use_is_not_stopped(
+    tmp_path: Path, containers: str, mesh: str, stops: bool
+) -> None:
+    """By containers, or by a mesh whose project has none just now."""
+    (tmp_path / "started").mkdir()
+    if mesh:
+        (tmp_path / mesh).touch()
+    engine = f"docker() {{ {f'echo {containers}' if containers else ':'}; }}"
+    stubs = f'{engine}; say() {{ echo "$1"; }}; stop() {{ echo stopped; }}\n'
+    environ = {**os.environ, "STARTED": str(tmp_path / "started"), "MESH": str(tmp_path / "agent.pid")}
+    script = stubs + function("scripts/engine", "release") + "release"
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env=environ, check=True)
+    assert ("stopped" in done.stdout) is stops
+    assert ("leaving the Docker engine running" in done.stdout) is not stops
