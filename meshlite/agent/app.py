@@ -118,6 +118,7 @@ class Agent:
                     await self._take_back()
                 for task in running:
                     task.cancel()
+            self.capture.close()
             if leave:
                 for text in await swept(self.settings):
                     log.info("removed: %s", text)

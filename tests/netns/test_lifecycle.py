@@ -132,6 +132,7 @@ async def test_leftovers_of_a_crash_are_named_and_swept(
     app.hosts_file = str(hosts_file)
     item = await capture.attach(app.found, Mode(strict=True))
     await capture.write_names(item.key, {"240.240.0.1": ["reviews"]})
+    capture.close()
     (settings.paths.run / "capture.json").unlink()
     sentences = (await look(settings, nowhere)).sentences()
     for part in (item.path, item.interface, "nftables", f"process {app.process.pid}", str(hosts_file)):
@@ -187,6 +188,33 @@ async def test_rules_that_went_while_no_agent_ran_come_back(
     await reborn.start()
     assert await reborn.set_mode(item.key, Mode())
     assert app.run("nft -s list table inet meshlite") == before
+
+
+async def test_names_stay_in_a_hosts_file_that_the_engine_writes_anew(
+    capture: Capture, app: Box, tmp_path: Path
+) -> None:
+    file, names = tmp_path / "hosts", {"240.240.0.1": ("web",)}
+    file.write_text("127.0.0.1 localhost\n")
+    item = await capture.attach(app.found.model_copy(update={"hosts_file": str(file)}), Mode())
+    assert await capture.write_names(item.key, names)
+    for fresh in ("127.0.0.1 localhost\n172.18.0.3 app\n", "127.0.0.1 localhost\n"):
+        file.write_text(fresh)
+        for _ in range(6000):
+            if "web" in file.read_text():
+                break
+            await asyncio.sleep(0.01)
+        assert file.read_text().startswith(fresh)
+    await capture.drain(item.key)
+    file.write_text("127.0.0.1 localhost\n")
+    await asyncio.sleep(0.1)
+    assert file.read_text() == "127.0.0.1 localhost\n"
+
+
+async def test_rules_of_our_own_are_no_loss(capture: Capture, app: Box) -> None:
+    item = await capture.attach(app.found, Mode())
+    for strict in (True, False, True):
+        assert await capture.set_mode(item.key, Mode(strict=strict))
+    assert capture.losses.value == 0
 
 
 async def test_what_cannot_be_captured_is_said(capture: Capture, app: Box) -> None:

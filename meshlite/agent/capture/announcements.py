@@ -36,6 +36,7 @@ class Announcements:
     def __init__(self, changed: Callable[[str], None]) -> None:
         self._changed = changed
         self._sockets: dict[str, socket.socket] = {}
+        self._ours: set[str] = set()
 
     def listen(self, key: str, path: str) -> None:
         """From now on. Raises OSError where the namespace is gone."""
@@ -53,9 +54,11 @@ class Announcements:
     @contextlib.contextmanager
     def ours(self, key: str) -> Iterator[None]:
         """What is announced meanwhile we did ourselves."""
+        self._ours.add(key)
         try:
             yield
         finally:
+            self._ours.discard(key)
             if found := self._sockets.get(key):
                 _read(found)
 
@@ -64,7 +67,7 @@ class Announcements:
             asyncio.get_running_loop().add_reader(found, self._ready, key, found)
 
     def _ready(self, key: str, found: socket.socket) -> None:
-        if not _read(found):
+        if not _read(found) or key in self._ours:
             return
         loop = asyncio.get_running_loop()
         loop.remove_reader(found)

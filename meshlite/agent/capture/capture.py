@@ -15,6 +15,7 @@ from types import MappingProxyType
 from meshlite.agent.capture import attached, hosts, links, namespaces, rules
 from meshlite.agent.capture.announcements import Announcements
 from meshlite.agent.capture.attached import Attached
+from meshlite.agent.capture.rewrites import Rewrites
 from meshlite.agent.capture.rules import Mode, Proxy
 from meshlite.agent.capture.run import CaptureError, Runner
 from meshlite.config import Settings
@@ -51,6 +52,8 @@ class Capture:
         self._held: dict[str, Attached] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._announcements = Announcements(self._lose)
+        self._names: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._rewrites = Rewrites(self._name_again)
         self.losses: Watch[int] = Watch(0)
         """How often rules were found changed by others; `set_mode` then loads them again."""
 
@@ -113,13 +116,18 @@ class Capture:
         return await self._load(key, *self._rules(mode, bound or {}, replicas or {}))
 
     async def write_names(self, key: str, entries: Mapping[str, Sequence[str]]) -> bool:
-        """Make `entries` (address -> names) the mesh's part of its hosts file; True where it changed."""
-        item = self._held[key]
-        return bool(item.hosts_file) and hosts.write(item.hosts_file, entries)
+        """Make `entries` (address -> names) the mesh's part of its hosts file, and keep it there, whoever
+        writes the file anew; True where it changed."""
+        file = self._held[key].hosts_file
+        if not file:
+            return False
+        self._names[file] = entries
+        self._rewrites.watch(file)
+        return hosts.write(file, entries)
 
     async def drain(self, key: str) -> None:
         """It leaves the mesh and lives on: new connections go direct, captured ones live until they end."""
-        hosts.write(self._held[key].hosts_file, {})
+        self._take_names(self._held[key])
         if self._held[key].rules:
             await self._load(key, rules.drain_rules(self._proxy), DRAINING)
 
@@ -129,7 +137,7 @@ class Capture:
         if item is None:
             return
         async with self._locks[item.namespace]:
-            hosts.write(item.hosts_file, {})
+            self._take_names(item)
             self._announcements.end(key)
             await self._release(Path(item.path))
             self._held.pop(key, None)
@@ -145,6 +153,15 @@ class Capture:
             if namespaces.inode(item.path) != item.namespace == namespaces.inode(source):
                 log.warning("mounting a namespace again that somebody unmounted: %s", item.path)
                 namespaces.mount(source, Path(item.path))
+
+    def _name_again(self, file: str) -> None:
+        if file in self._names:
+            hosts.write(file, self._names[file])
+
+    def _take_names(self, item: Attached) -> None:
+        self._rewrites.end(item.hosts_file)
+        self._names.pop(item.hosts_file, None)
+        hosts.write(item.hosts_file, {})
 
     async def _resume(self, item: Attached) -> None:
         """Listen again, and see what became of the rules while nobody did."""
@@ -162,6 +179,12 @@ class Capture:
             )
             self._held[key] = replace(item, rules=LOST)
             self.losses.set(self.losses.value + 1)
+
+    def close(self) -> None:
+        """Hear of nothing any more; what is captured stays so."""
+        for item in self._held.values():
+            self._announcements.end(item.key)
+            self._rewrites.end(item.hosts_file)
 
     async def _release(self, path: Path) -> None:
         """A namespace as it was before us; fine where it is gone already."""
