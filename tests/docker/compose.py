@@ -29,6 +29,10 @@ class ComposeProject:
     def down(self) -> None:
         self.compose("down", "-v", "-t", "1", "--remove-orphans")
 
+    def forget(self) -> None:
+        """Remove what the engine has under that name, also where the Compose file is gone."""
+        run("docker", "compose", "-p", self.name, "down", "-v", "-t", "1", "--remove-orphans")
+
     def exec(self, service: str, *command: str, index: int = 1, timeout: float = 60) -> str:
         """What the command printed in that replica, without the last line's end."""
         replica = ("--index", str(index), service)

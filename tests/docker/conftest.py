@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,9 +16,12 @@ import docker
 import pytest
 import yaml
 
-from tests.docker.compose import ComposeProject
+from tests.docker.compose import ComposeProject, run
 
 ROOT = Path(__file__).parents[2]
+
+PREFIX = "meshlitetest-"
+"""What the names of the tests' own Compose projects begin with."""
 
 MakeProject = Callable[..., ComposeProject]
 
@@ -27,6 +31,7 @@ def engine() -> Iterator[docker.DockerClient]:
     """This machine's engine, installed and started where there is none; one started here is ended."""
     was_running = engine_answers()
     prepare("setup", "engine")
+    remove_forgotten()
     client = docker.from_env()
     yield client
     client.close()
@@ -53,7 +58,7 @@ def compose_project(image: str, tmp_path: Path) -> Iterator[MakeProject]:
             environ: Mapping[str, str] | None = None,
             up: bool = True,
         ) -> ComposeProject:
-            name = name or f"t{uuid.uuid4().hex[:8]}"
+            name = name or f"{PREFIX}{uuid.uuid4().hex[:8]}"
             project = ComposeProject(name, compose_file(source, image, tmp_path / name), environ or {})
             projects.callback(project.down)
             if up:
@@ -73,6 +78,13 @@ def compose_file(source: Path | Mapping[str, Any], image: str, folder: Path) -> 
     file = folder / "compose.yaml"
     file.write_text(yaml.safe_dump({**source, "services": services}, sort_keys=False))
     return file
+
+
+def remove_forgotten() -> None:
+    """Projects of a run that was cut off: their containers would go on using what tests expect to be gone."""
+    for project in json.loads(run("docker", "compose", "ls", "-a", "--format", "json")):
+        if project["Name"].startswith(PREFIX):
+            ComposeProject(project["Name"], Path()).forget()
 
 
 def engine_answers() -> bool:
