@@ -33,19 +33,28 @@ def marked(existing: str) -> bool:
 
 
 def write(path: str, entries: Mapping[str, Sequence[str]]) -> bool:
-    """Bring the file up to date; True where it changed. A file that is gone is nobody's loss."""
+    """Bring the file up to date; True where it changed. A file that is gone is nobody's loss.
+
+    One that is up to date is only read: opened for writing, it would be news to all who watch it, us too.
+    """
     try:
-        with open(path, "r+b") as file:
-            existing = file.read().decode(errors="surrogateescape")
-            wanted = render(existing, entries)
-            if wanted == existing:
+        with open(path, "rb") as file:
+            if _wanted(file.read(), entries) is None:
                 return False
-            body = wanted.encode(errors="surrogateescape")
-            os.pwrite(file.fileno(), body, 0)
-            file.truncate(len(body))
-            return True
+        with open(path, "r+b") as file:
+            if (body := _wanted(file.read(), entries)) is not None:
+                os.pwrite(file.fileno(), body, 0)
+                file.truncate(len(body))
+            return body is not None
     except FileNotFoundError:
         return False
+
+
+def _wanted(body: bytes, entries: Mapping[str, Sequence[str]]) -> bytes | None:
+    """The file as it should be; None where it is so."""
+    existing = body.decode(errors="surrogateescape")
+    wanted = render(existing, entries)
+    return None if wanted == existing else wanted.encode(errors="surrogateescape")
 
 
 def _without_ours(existing: str) -> str:
