@@ -17,8 +17,9 @@ from meshlite.translate.memo import Memo
 from meshlite.translate.node import Attachment, NodeView
 from meshlite.translate.plan.cluster import Cluster, EndpointSet
 from meshlite.translate.plan.listener import Chooser, Listener
+from meshlite.translate.plan.mesh import policies
 from meshlite.translate.plan.nodeplan import NodePlan
-from meshlite.translate.plan.plan import plan, policies
+from meshlite.translate.plan.plan import plan
 from meshlite.translate.plan.resources import Applied, of_kind, read, visible
 from meshlite.translate.plan.route import RouteTable
 from meshlite.translate.plan.rules import closeness, fits

@@ -21,7 +21,7 @@ from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
 from meshlite.translate.plan.attachment import Called, P, Policy, chooses, near
 from meshlite.translate.plan.catalog import labels
-from meshlite.translate.plan.plan import policies
+from meshlite.translate.plan.mesh import policies
 from meshlite.translate.plan.resources import Applied, of_kind, read
 
 ORDER = ("peer", "ask", "token", "audit", "deny", "allow")

@@ -16,7 +16,7 @@ from meshlite.translate.node import NodeView
 from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.catalog import labels
 from meshlite.translate.plan.guards import Book, guard_of
-from meshlite.translate.plan.plan import policies as written
+from meshlite.translate.plan.mesh import policies as written
 from meshlite.translate.plan.resources import Applied, of_kind, read
 
 _NO_PORT = 0
