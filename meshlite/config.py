@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from meshlite.places import DEFAULT_FILE, RUN, STATE, Folders
+from meshlite.places import DEFAULT_FILE, NODE_NAME, RUN, STATE, Folders, kept_node
 
 
 def _network(written: str) -> str:
@@ -129,7 +129,7 @@ class Settings(_Settings):
 
     node: str = Field(
         default_factory=socket.gethostname,
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$",
+        pattern=NODE_NAME,
         description="this host's name in the mesh",
     )
     locality: str = Field(
@@ -224,6 +224,9 @@ def load(file: Path | None, environ: Mapping[str, str], **flags: object) -> Sett
     if folders and (paths is None or isinstance(paths, dict)):
         values["paths"] = folders
     values |= {name: value for name, value in flags.items() if value is not None}
+    state = folders.get("state", STATE)
+    if "node" not in values and isinstance(state, str | Path) and (kept := kept_node(Path(state))):
+        values["node"] = kept
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -6,6 +6,7 @@ Apart from `config.py`, which checks every setting: that takes longer than a que
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from pathlib import Path
 
 DEFAULT_FILE = Path("/etc/meshlite/meshlite.yaml")
 STATE, RUN = Path("/var/lib/meshlite"), Path("/run/meshlite")
+NODE_FILE = "node"
+"""In the state folder: this host's name in the mesh since its first start, and which machine that was."""
+NODE_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
+_MACHINE_ID = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,43 @@ def located(file: Path | None, environ: Mapping[str, str]) -> Places:
     folders = Folders(Path(state), Path(run))
     if not (folders.state.is_absolute() and folders.run.is_absolute()):
         raise ValueError(f"{path}: paths must be absolute")
-    return Places(socket.gethostname() if node is None else node, folders)
+    return Places(node_of(folders.state) if node is None else node, folders)
+
+
+def node_of(state: Path) -> str:
+    """This host's name in the mesh where no setting gives it: the one it had before, else the host's."""
+    return kept_node(state) or socket.gethostname()
+
+
+def kept_node(state: Path) -> str:
+    """The name that was kept here, by this machine; empty where there is none."""
+    try:
+        name, machine = (state / NODE_FILE).read_text().split()
+    except (OSError, ValueError):
+        return ""
+    return name if machine == _machine() and re.fullmatch(NODE_NAME, name) else ""
+
+
+def keep_node(state: Path, name: str) -> None:
+    """Have the host go by this name from now on, whatever it is called itself. Raises OSError.
+
+    For root's eyes: a machine's id is nobody's business (machine-id(5)).
+    """
+    if kept_node(state) == name:
+        return
+    file = state / NODE_FILE
+    fresh = file.with_name(f"{NODE_FILE}.new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(f"{name} {_machine()}\n")
+    fresh.replace(file)
+
+
+def _machine() -> str:
+    """Which machine this is: a copy of the state on another one does not take the first one's name along."""
+    try:
+        return "".join(_MACHINE_ID.read_text().split()) or "-"
+    except (OSError, ValueError):
+        return "-"
 
 
 def _written(path: Path) -> dict[str, object]:

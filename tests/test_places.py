@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,22 @@ def test_what_is_not_understood_is_left_to_the_settings(text: str, tmp_path: Pat
     file.write_text(text)
     with pytest.raises(ValueError, match=str(file)):
         places.located(file, {})
+
+
+def test_a_host_that_is_renamed_keeps_its_name_in_the_mesh(tmp_path: Path) -> None:
+    environ = {"MESHLITE_STATE_DIR": str(tmp_path)}
+    assert config.load(None, environ).node == places.located(None, environ).node == socket.gethostname()
+    places.keep_node(tmp_path, "first")
+    assert config.load(None, environ).node == places.located(None, environ).node == "first"
+    said = {**environ, "MESHLITE_NODE": "said"}
+    assert config.load(None, said).node == places.located(None, said).node == "said"
+
+
+@pytest.mark.parametrize("content", ["", "first", "first another-machine", "a/b {machine}", b"\xff\xfe a"])
+def test_a_copy_of_the_state_or_nonsense_in_it_gives_no_name(content: str | bytes, tmp_path: Path) -> None:
+    places.keep_node(tmp_path, "first")
+    file = tmp_path / places.NODE_FILE
+    machine = file.read_text().split()[1]
+    file.write_bytes(content.replace("{machine}", machine).encode() if isinstance(content, str) else content)
+    environ = {"MESHLITE_STATE_DIR": str(tmp_path)}
+    assert config.load(None, environ).node == places.located(None, environ).node == socket.gethostname()

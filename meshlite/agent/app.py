@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 
 from meshlite import log as logs
 from meshlite.agent import hook, launch_plan, memory, proxy
@@ -21,6 +22,7 @@ from meshlite.agent.sweep import swept
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
+from meshlite.places import keep_node, kept_node
 from meshlite.sources.docker import DockerSource
 from meshlite.sources.engine import Engine
 
@@ -38,6 +40,7 @@ async def run(settings: Settings, token: str = "") -> None:
     """
     logs.to_stderr()
     memory.be_frugal()
+    _go_by_one_name(settings)
     parts = Agent(settings, token)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,6 +52,18 @@ async def run(settings: Settings, token: str = "") -> None:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         raise error from None
+
+
+def _go_by_one_name(settings: Settings) -> None:
+    """A host that is renamed later keeps its name in the mesh: certificate, projects and callers know it."""
+    host = socket.gethostname()
+    if settings.node == kept_node(settings.paths.state) and settings.node != host:
+        log.info("this host is called %s; in the mesh it goes by %s, as before", host, settings.node)
+    try:
+        settings.paths.state.mkdir(parents=True, exist_ok=True)
+        keep_node(settings.paths.state, settings.node)
+    except OSError as error:
+        log.warning("this host's name in the mesh is not kept: %s", error)
 
 
 class Agent:

@@ -12,7 +12,17 @@ import aiohttp
 from meshlite.agent import keys
 from meshlite.agent.keys import Key
 from meshlite.config import Settings
-from meshlite.model.wire import Authority, Certificate, JoinRequest, RenewRequest, Token, TokenRequest
+from meshlite.model.mesh import NodeRecord
+from meshlite.model.wire import (
+    Authority,
+    Certificate,
+    JoinRequest,
+    Nodes,
+    Projects,
+    RenewRequest,
+    Token,
+    TokenRequest,
+)
 
 SERVER_NAME = "meshlite-server"
 """The DNS name in the server's certificate, wherever it is dialed; no other certificate has one."""
@@ -52,6 +62,14 @@ class NodeFiles:
     @property
     def complete(self) -> bool:
         return all(file.exists() for file in (self.key, self.chain, self.roots, self.times))
+
+    @property
+    def node(self) -> str:
+        """The name of the node that the certificate is for; empty where that cannot be told."""
+        try:
+            return keys.uri(self.chain.read_text()).rpartition("/node/")[2]
+        except (OSError, ValueError):
+            return ""
 
     def lifetime(self) -> tuple[float, float]:
         begin, end = self.times.read_text().split()
@@ -123,6 +141,37 @@ async def join(settings: Settings, token: str) -> None:
     NodeFiles(settings.paths.agent_state).keep(key, certificate)
 
 
+async def rename(settings: Settings, token: str, former: str) -> None:
+    """Join anew, since the certificate is for another name. Raises as `join` does.
+
+    At its own server the node brings its projects along, and its former name is forgotten.
+    """
+    if settings.server and not token:
+        raise ValueError(
+            f"this node joined as {former} and is called {settings.node} now: have it go by its former name "
+            f"(node: {former} in the settings), or join anew: meshlite agent --token-file FILE"
+        )
+    if not settings.server:
+        await _bring_along(settings, former)
+    await join(settings, token)
+
+
+async def _bring_along(settings: Settings, former: str) -> None:
+    async with _own_server(settings) as server:
+        async with server.get("/v1/nodes") as answer:
+            nodes = Nodes.model_validate(await checked(answer)).nodes
+        records = {node.record.name: node.record for node in nodes}
+        if (before := records.get(former)) is None:
+            return
+        now = records.get(settings.node) or NodeRecord(name=settings.node)
+        projects = {*before.projects, *now.projects}
+        body = Projects(projects=tuple(sorted(projects)), everything=before.everything or now.everything)
+        async with server.put(f"/v1/nodes/{settings.node}/projects", json=body.model_dump()) as answer:
+            await checked(answer)
+        async with server.delete(f"/v1/nodes/{former}") as answer:
+            await checked(answer)
+
+
 async def renew(settings: Settings, session: aiohttp.ClientSession) -> None:
     """A new key and certificate in place of those that are used now. Raises Refused, ClientError, OSError."""
     (key,) = await keys.make(1)
@@ -139,15 +188,19 @@ async def _own_token(settings: Settings) -> str:
     """On the server's own host root may draw a token, for this node only."""
     if settings.server:
         raise ValueError(f"a token is needed to join {settings.server}: meshlite agent --token-file FILE")
-    connector = aiohttp.UnixConnector(path=str(settings.paths.admin_socket))
+    request = TokenRequest(node=settings.node, ttl_seconds=60)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as session,
-        session.post(
-            "http://localhost/v1/tokens",
-            json=TokenRequest(node=settings.node, ttl_seconds=60).model_dump(),
-        ) as answer,
+        _own_server(settings) as server,
+        server.post("/v1/tokens", json=request.model_dump()) as answer,
     ):
         return Token.model_validate(await checked(answer)).token
+
+
+def _own_server(settings: Settings) -> aiohttp.ClientSession:
+    """This host's server, asked as root."""
+    connector = aiohttp.UnixConnector(path=str(settings.paths.admin_socket))
+    timeout = aiohttp.ClientTimeout(total=10)
+    return aiohttp.ClientSession("http://localhost", connector=connector, timeout=timeout)
 
 
 async def checked(answer: aiohttp.ClientResponse) -> object:

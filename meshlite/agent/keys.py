@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
-_INTEGER = 0x02
+_INTEGER, _URI = 0x02, 0x86
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,17 @@ def serial(chain: str) -> str:
     while body and body[0] != _INTEGER:
         body = body[_header(body) + len(_content(body)) :]
     return f"{int.from_bytes(_content(body), 'big'):x}"
+
+
+def uri(chain: str) -> str:
+    """The SPIFFE URI that a PEM chain's leaf is for; empty where it has none (RFC 5280, 4.2.1.6)."""
+    match = _PEM.search(chain)
+    body = ssl.PEM_cert_to_DER_cert(match[0]) if match else b""
+    begin = body.find(b"spiffe://")
+    for element in (body[begin - size :] for size in (2, 3) if begin >= size):
+        if element[0] == _URI and element[_header(element) :].startswith(b"spiffe://"):
+            return _content(element).decode(errors="replace")
+    return ""
 
 
 def pinned(roots: str, digest: str) -> str:

@@ -102,9 +102,7 @@ class Upstream:
             waits = pauses(*BACK_OFF)
             while True:
                 try:
-                    if not self._files.complete:
-                        await enrolment.join(self._settings, self._token)
-                        log.info("this node has joined the mesh", extra={"fields": {"server": self._url}})
+                    await self._joined()
                     await self._connected()
                 except* _FAILURES as group:
                     error = first(group)
@@ -113,6 +111,18 @@ class Upstream:
                     self._note(False, said(error))
                     self._forget_if_unknown(error)
                 await asyncio.sleep(next(waits))
+
+    async def _joined(self) -> None:
+        """Have a certificate for the name that this node goes by."""
+        if self._files.complete:
+            former, name = self._files.node, self._settings.node
+            if former in ("", name):
+                return
+            await enrolment.rename(self._settings, self._token, former)
+            log.warning("this node was %s before and is %s now", former, name)
+        else:
+            await enrolment.join(self._settings, self._token)
+        log.info("this node has joined the mesh", extra={"fields": {"server": self._url}})
 
     async def _connected(self) -> None:
         """One connection's life; ends with the first failure, or when the certificate was renewed."""

@@ -138,6 +138,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         settings.outbound_traffic_policy,
         mesh_settings(settings),
         settings.service_linger_seconds,
+        lifetime,
     )
     registry.start()
     resources = ResourceBook(

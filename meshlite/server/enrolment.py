@@ -93,7 +93,7 @@ class Enrolment:
         async with self._mirror.lock:
             used, token = await self._spend(request, now)
             stored = self._mirror.get(NODES, name) or StoredNode(record=NodeRecord(name=name))
-            if stored.joined and token.node != name:
+            if stored.joined and stored.shown and token.node != name:
                 hint = f"remove it first, or make a token for it: meshlite token create --node {name}"
                 self._refuse(HTTPStatus.CONFLICT, name, f"a node {name} has joined already", hint)
             leaf = self._sign(request.csr, node_identity(self._registry.trust_domain, name), now)

@@ -17,6 +17,14 @@ class Lingering:
         """Service without workloads -> monotonic time since when."""
         self._left: set[str] = set()
 
+    def since(self, name: str, moment: float) -> None:
+        """Nothing has stood behind the service since this monotonic time, which may be before the start."""
+        self._since[name] = moment
+
+    def long(self, seconds: float) -> bool:
+        """Whether that is longer than anything is remembered for."""
+        return seconds >= self._seconds
+
     def projects(self, former: Collection[str], meshed: Collection[str]) -> None:
         """A node's projects changed: `former` were its, `meshed` are in the mesh now, on any node."""
         self._left = (self._left | set(former)) - set(meshed)

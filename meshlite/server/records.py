@@ -15,18 +15,27 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 class StoredNode(Frozen):
-    """A node. `joined`: when it last joined, 0 for never. `namespaces`: see wire.TokenRequest."""
+    """A node. `joined`: when it last joined, 0 for never. `namespaces`: see wire.TokenRequest.
+
+    `silent`: since when, 0 while it is alive. `shown`: it is part of the snapshot.
+    """
 
     record: NodeRecord
     joined: float = 0.0
     namespaces: tuple[str, ...] | None = None
+    silent: float = 0.0
+    shown: bool = True
 
 
 class StoredService(Frozen):
-    """A service and its address, kept for good. `shown`: it is part of the snapshot."""
+    """A service and its address, kept for good. `shown`: it is part of the snapshot.
+
+    `idle`: since when nothing stands behind it (seconds since 1970), 0 while something does.
+    """
 
     service: Service
     shown: bool = True
+    idle: float = 0.0
 
 
 class StoredToken(Frozen):

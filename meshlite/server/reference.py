@@ -66,7 +66,8 @@ of `POST /v1/resources`, which lists each rejected document with its place, fiel
    no other certificate, so any address of the server will do;
 3. sends the token and a certificate request (ECDSA P-256) to `/v1/nodes/join`.
 
-A name that has joined already is refused (409) unless the token was made for it (`"node": "<name>"`).
+A name that has joined already is refused (409) unless the token was made for it (`"node": "<name>"`), or
+the node has been silent for so long that it is not listed any more.
 Without `namespaces` the token lets the node report workloads in any namespace and get the identities of
 those that it reports. With `namespaces` it may speak for these only, and get any identity in them.
 `DELETE /v1/nodes/{node}` ends the node's right to call at once.
@@ -77,8 +78,11 @@ A node sends its full set of workloads at every change, and at least every third
 that is silent for the lease is withdrawn with its workloads; its next report brings both back. A
 workload that cannot be taken (a namespace that is not the node's to speak for, an id that another node
 has) is left out and named in the answer's `refused`; the others count. A service whose workloads are
-gone stays known while its project is meshed by some node, else for ten minutes; it has the same virtual
-address for good.
+gone stays known for ten minutes, and longer where a resource names it; it goes with its last workload
+where its project has left the mesh, or only nodes mesh it that have been silent for ten minutes. A node
+that is silent for as long as a certificate lasts (a day) is not listed any more. Both are as they were
+when they come back: the service has its virtual address for good, the node its projects. A restart of the
+server does not begin these times anew.
 
 ## The snapshot stream
 

@@ -45,8 +45,9 @@ class Registry:
         outbound_traffic_policy: OutboundMode = "ALLOW_ANY",
         settings: MeshSettings | None = None,
         linger_seconds: float = 600.0,
+        node_linger_seconds: float = 86_400.0,
     ) -> None:
-        """`linger_seconds`: how long a service without workloads stays known."""
+        """`linger_seconds`: how long a service without workloads stays known; the other: a silent node."""
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
         self.lease_seconds = lease_seconds
@@ -60,6 +61,9 @@ class Registry:
         self._leases: dict[str, float] = {}
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
         self._lingering = Lingering(linger_seconds)
+        self._node_linger = node_linger_seconds
+        self._given_up: frozenset[str] = frozenset()
+        """Nodes that have been silent for too long for their projects to count as meshed."""
         self._named: tuple[str, frozenset[str]] = ("", frozenset())
         """A snapshot's version, and which services its resources name."""
         self._seen: dict[str, float] = {}
@@ -71,6 +75,10 @@ class Registry:
 
     def start(self) -> None:
         """With what the store holds: every node that had workloads gets a full lease."""
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for name, stored in self._mirror.all(SERVICES).items():
+            if stored.idle:
+                self._lingering.since(name, monotonic - max(0.0, wall - stored.idle))
         self._leases = dict.fromkeys(self._mirror.all(WORKLOADS), self._deadline())
         self.publish()
 
@@ -89,7 +97,8 @@ class Registry:
         return stored.joined if stored and stored.joined else None
 
     def nodes(self) -> tuple[wire.Node, ...]:
-        return tuple(self._view(stored) for _, stored in sorted(self._mirror.all(NODES).items()))
+        """Without those that have been silent for too long."""
+        return tuple(self._view(stored) for stored in self._shown_nodes())
 
     def workloads_of(self, node: str) -> tuple[Workload, ...]:
         """What the node reported last, if its lease holds."""
@@ -122,7 +131,8 @@ class Registry:
             taken = {w.id for w in self.snapshots.value.workloads if w.node != node}
             accepted, refused = admitted(report.workloads, node, stored.namespaces, taken)
             before = self._mirror.get(WORKLOADS, node)
-            if before is not None and before.workloads == accepted:
+            back = self._back(node)
+            if before is not None and before.workloads == accepted and not back:
                 return self._lease(refused)
             services, unplaced = self._services_for(node, accepted)
             refused += tuple(
@@ -131,7 +141,8 @@ class Registry:
                 if w.service_fqdn in unplaced
             )
             accepted = tuple(w for w in accepted if w.service_fqdn not in unplaced)
-            await self._mirror.commit([Write(WORKLOADS, node, wire.Report(workloads=accepted)), *services])
+            report = wire.Report(workloads=accepted)
+            await self._mirror.commit([Write(WORKLOADS, node, report), *services, *back])
             self._tell(node, before.workloads if before else (), accepted)
             self.publish()
         return self._lease(refused)
@@ -143,7 +154,9 @@ class Registry:
             stored = self._mirror.get(NODES, node) or StoredNode(record=NodeRecord(name=node))
             wanted = {"projects": tuple(sorted(set(projects.projects))), "everything": projects.everything}
             record = stored.record.model_copy(update=wanted)
-            changed = stored.model_copy(update={"record": record})
+            changed = stored.model_copy(update={"record": record, "shown": True})
+            if not stored.shown:
+                changed = changed.model_copy(update={"silent": self._clock.wall()})
             if changed != self._mirror.get(NODES, node):
                 meshed = self._meshed(without=node) | set(record.projects)
                 self._lingering.projects(stored.record.projects, meshed)
@@ -171,7 +184,7 @@ class Registry:
     # --- time ---
 
     async def expire(self) -> None:
-        """Withdraw nodes whose lease ended, and services that nothing has stood behind for long.
+        """Withdraw nodes whose lease ended; forget those long silent, and services long without workloads.
 
         They leave the snapshot even where the store cannot be written; it is told again at the next call.
         """
@@ -187,7 +200,7 @@ class Registry:
                 for node in self._mirror.all(WORKLOADS)
                 if node not in self._leases
             ]
-            if not (writes := gone + self._retired(now)):
+            if not (writes := gone + self._silenced() + self._retired(now)):
                 return
             try:
                 await self._mirror.commit(writes)
@@ -208,7 +221,7 @@ class Registry:
         """Make the snapshot from what is in memory. Equal content has the same version and wakes nobody."""
         shown = (stored.service for stored in self._mirror.all(SERVICES).values() if stored.shown)
         services = tuple(sorted(shown, key=lambda service: service.fqdn))
-        nodes = tuple(stored.record for _, stored in sorted(self._mirror.all(NODES).items()))
+        nodes = tuple(stored.record for stored in self._shown_nodes())
         stored = tuple(resource for _, resource in sorted(self._mirror.all(RESOURCES).items()))
         workloads = (workload for node in self._leases for workload in self.workloads_of(node))
         resources = self._door.through(stored, services, nodes)
@@ -301,19 +314,51 @@ class Registry:
             writes.append(Write(SERVICES, fqdn, StoredService(service=service)))
         return writes, unplaced
 
-    def _meshed(self, without: str) -> set[str]:
-        """Projects that a node other than `without` meshes."""
-        nodes = self._mirror.all(NODES).items()
-        return {project for name, stored in nodes if name != without for project in stored.record.projects}
+    def _shown_nodes(self) -> tuple[StoredNode, ...]:
+        return tuple(stored for _, stored in sorted(self._mirror.all(NODES).items()) if stored.shown)
+
+    def _back(self, node: str) -> list[Write[Any]]:
+        """What to write for a node that reports, if it was silent."""
+        stored = self.node(node)
+        if stored.shown and not stored.silent:
+            return []
+        return [Write(NODES, node, stored.model_copy(update={"silent": 0.0, "shown": True}))]
+
+    def _silenced(self) -> list[Write[Any]]:
+        """Nodes that are silent from now on, and those no longer shown. Both come back as they were."""
+        now, writes = self._clock.wall(), list[Write[Any]]()
+        silent = {n: stored for n, stored in self._mirror.all(NODES).items() if n not in self._leases}
+        for name, stored in silent.items():
+            if not stored.silent:
+                writes.append(Write(NODES, name, stored.model_copy(update={"silent": now})))
+            elif stored.shown and now - stored.silent >= self._node_linger:
+                self._events.add("node", name, "silent for long, it is listed no more until it comes back")
+                writes.append(Write(NODES, name, stored.model_copy(update={"shown": False})))
+        given_up = frozenset(
+            name for name, one in silent.items() if one.silent and self._lingering.long(now - one.silent)
+        )
+        if given_up != self._given_up:
+            new, self._given_up = given_up - self._given_up, given_up
+            former = {project for name in new for project in silent[name].record.projects}
+            self._lingering.projects(former, self._meshed())
+        return writes
+
+    def _meshed(self, without: str = "") -> set[str]:
+        """Projects that a node other than `without` meshes, unless it has been silent for long."""
+        others = self._mirror.all(NODES).keys() - {without} - self._given_up
+        return {project for name in others for project in self.node(name).record.projects}
 
     def _retired(self, now: float) -> list[Write[Any]]:
-        """Shown services without workloads whose time is over. Their addresses stay theirs."""
+        """Shown services without workloads whose time is over, or begins. Their addresses stay theirs."""
         running = {workload.service_fqdn for workload in self.snapshots.value.workloads}
         shown = {name: stored for name, stored in self._mirror.all(SERVICES).items() if stored.shown}
         idle = {name: stored.service.namespace for name, stored in shown.items() if name not in running}
+        over = set(self._lingering.over(idle, now, self._referred))
+        begun = {name for name in idle.keys() - over if not shown[name].idle}
+        begins = {"idle": self._clock.wall()}
         return [
-            Write(SERVICES, name, shown[name].model_copy(update={"shown": False}))
-            for name in self._lingering.over(idle, now, self._referred)
+            Write(SERVICES, name, shown[name].model_copy(update={"shown": False} if name in over else begins))
+            for name in sorted(over | begun)
         ]
 
     def _referred(self) -> frozenset[str]:

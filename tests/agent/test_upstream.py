@@ -232,6 +232,40 @@ async def test_a_server_set_up_anew_is_joined_again(server: Server) -> None:
         await until(lambda: REVIEWS in one.snapshot.value.workloads)
 
 
+async def test_a_node_that_goes_by_another_name_joins_anew_and_brings_its_projects_along(
+    server: Server,
+) -> None:
+    await server.start()
+    async with following(server) as one:
+        one.report((REVIEWS,))
+        await until(lambda: REVIEWS in one.snapshot.value.workloads)
+        await server.ask("PUT", "/v1/nodes/node-1/projects", {"projects": ["shop"], "everything": False})
+    server.settings = server.settings.model_copy(update={"node": "node-2"})
+    moved = REVIEWS.model_copy(update={"node": "node-2"})
+    async with following(server) as one:
+        one.report((moved,))
+        await until(lambda: one.snapshot.value.workloads == (moved,))
+        (node,) = (await server.ask("GET", "/v1/nodes"))["nodes"]
+        assert node["record"]["name"] == "node-2"
+        assert node["record"]["projects"] == ["shop"]
+        assert node["alive"]
+
+
+async def test_a_node_of_a_server_elsewhere_that_goes_by_another_name_says_what_it_needs(
+    server: Server,
+) -> None:
+    await server.start()
+    async with following(server) as one:
+        await until(lambda: one.link.connected)
+    chain = enrolment.NodeFiles(server.settings.paths.agent_state).chain.read_text()
+    update = {"node": "node-2", "server": f"https://127.0.0.1:{server.settings.ports.server}"}
+    server.settings = server.settings.model_copy(update=update)
+    async with following(server) as one:
+        await until(lambda: "node: node-1 in the settings" in one.link.error)
+        assert "--token-file" in one.link.error
+    assert enrolment.NodeFiles(server.settings.paths.agent_state).chain.read_text() == chain
+
+
 async def test_a_token_of_another_mesh_is_refused_before_anything_secret_is_sent(server: Server) -> None:
     await server.start()
     with pytest.raises(ValueError, match="not the server that this join token is from"):

@@ -255,11 +255,16 @@ def test_down_where_nothing_runs_is_fine(mesh: Mesh) -> None:
     assert mesh.run("down", "--all", "--purge").returncode == 0
 
 
-def test_up_after_a_crash_of_everything(mesh: Mesh) -> None:
+def test_up_after_a_crash_of_everything_on_a_host_that_was_renamed(mesh: Mesh) -> None:
     mesh.up()
+    name = mesh.status()["node"]
     pids = [mesh.pid(part) for part in ("agent", "server", "envoy")]
     mesh.kill("agent", "server", "envoy")
-    mesh.up()
+    up = f"hostname renamed && exec {MESHLITE} up -d -p {mesh.project.name}"
+    environ = {**os.environ, "MESHLITE_STATE_DIR": str(mesh.state)}
+    subprocess.run(["unshare", "--uts", "sh", "-c", up], env=environ, check=True, timeout=90)
+    assert mesh.status()["node"] == name
+    assert mesh.status()["server"]["connected"]
     assert not set(pids) & {mesh.pid(part) for part in ("agent", "server", "envoy")}
     assert all(workload["captured"] for workload in mesh.status()["workloads"])
 

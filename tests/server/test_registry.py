@@ -358,3 +358,87 @@ async def test_where_a_service_is_seen_holds_while_its_only_replica_is_away(regi
     assert registry.snapshots.value.services[0].export_to == (".",)
     await registry.report("web-1", report(workload("reviews")))
     assert registry.snapshots.value.services[0].export_to == ()
+
+
+async def again(store: Store, folder: Path, time: FakeTime) -> Registry:
+    return (await parts_over(store, folder, time)).registry
+
+
+async def test_a_restart_does_not_begin_the_time_anew_after_which_a_service_is_forgotten(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    store = MemoryStore()
+    registry = await again(store, tmp_path, time)
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    await registry.report("web-1", report(workload("reviews"), workload("ratings")))
+    await registry.report("web-1", report(workload("ratings")))
+    await registry.expire()
+    time.passes(LINGER - 1)
+    registry = await again(store, tmp_path, time)
+    await registry.report("web-1", report(workload("ratings")))
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["ratings", "reviews"]
+    time.passes(2)
+    await registry.report("web-1", report(workload("ratings")))
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["ratings"]
+
+
+async def test_services_of_a_node_that_never_comes_back_are_gone_with_the_next_start(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    """Also one that a resource names: no living node meshes its project."""
+    store = MemoryStore()
+    made = await parts_over(store, tmp_path, time)
+    registry = made.registry
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    await registry.set_projects("web-2", Projects(projects=("other",)))
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.report("web-2", report(workload("cart", node="web-2", namespace="other")))
+    rule = (
+        "{apiVersion: networking.istio.io/v1, kind: DestinationRule,"
+        " metadata: {name: r}, spec: {host: reviews}}"
+    )
+    request = ApplyRequest(documents=documents.read(rule, namespace="shop").documents)
+    assert (await made.resources.apply(request, "me", guarded=False)).rejected == ()
+    time.passes(11)
+    await registry.expire()
+    time.passes(3600)
+    registry = await again(store, tmp_path, time)
+    await registry.report("web-2", report(workload("cart", node="web-2", namespace="other")))
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["cart"]
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["cart", "reviews"]
+    await registry.report("web-1", report())
+    await registry.expire()
+    assert services(registry.snapshots.value) == ["cart", "reviews"], "it is back, and meshes the project"
+
+
+async def test_a_node_that_is_silent_for_a_day_is_listed_no_more_and_comes_back_as_it_was(
+    registry: Registry, time: FakeTime
+) -> None:
+    def listed() -> list[str]:
+        assert {node.name for node in registry.snapshots.value.nodes} == {
+            node.record.name for node in registry.nodes()
+        }
+        return [node.record.name for node in registry.nodes()]
+
+    await registry.report("web-1", report(workload("reviews")))
+    await registry.report("web-2", report())
+    time.passes(11)
+    await registry.report("web-2", report())
+    await registry.expire()
+    time.passes(86_399)
+    await registry.report("web-2", report())
+    await registry.expire()
+    assert listed() == ["web-1", "web-2"]
+    time.passes(2)
+    await registry.report("web-2", report())
+    await registry.expire()
+    assert listed() == ["web-2"]
+    await registry.report("web-1", report(workload("reviews")))
+    assert listed() == ["web-1", "web-2"]
+    assert registry.node("web-1").record.projects == ("shop",)
+    assert names(registry.snapshots.value) == ["reviews"]

@@ -67,12 +67,13 @@ def summary(
         if sentence := failing.get(part["name"]):
             part["detail"] = sentence
     rows = nodes.get("nodes", [])
+    node = agent.get("node", node)
     record: Document = next((row["record"] for row in rows if row["record"]["name"] == node), agent)
     views = found.get("services", [])
     unknown = "unreachable" in nodes and "unreachable" in agent
     return {
         "healthy": all(part["healthy"] for part in parts),
-        "node": agent.get("node", node),
+        "node": node,
         "projects": list(record.get("projects", [])),
         "everything": bool(record.get("everything")),
         "projects_known": not unknown,
