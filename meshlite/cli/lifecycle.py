@@ -26,6 +26,9 @@ Name = Literal["server", "agent"]
 
 LAST_LINES = 6
 
+START_SECONDS = 90.0
+"""A busy machine needs its time; a part that ends is not waited for."""
+
 SETTINGS_VARIABLES = {
     f"MESHLITE_{name.upper()}" for name in (*Settings.model_fields, "config", "state_dir", "run_dir")
 }
@@ -94,7 +97,7 @@ def ask(part: Part) -> dict[str, Any] | None:
     return answer
 
 
-def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
+def ensure(part: Part, version: str, seconds: float = START_SECONDS) -> str:
     """Have the part run in `version` and answer; says what was done for that. Failure shows its log."""
     answer = ask(part)
     if answer and answer.get("version") == version:
@@ -105,7 +108,10 @@ def ensure(part: Part, version: str, seconds: float = 20.0) -> str:
         end(part)
     said_before = supervisor.size(part.log)
     alive = launch(part)
-    if not wait_until(lambda: ask(part) is not None or not alive(), seconds) or ask(part) is None:
+    decided = wait_until(lambda: ask(part) is not None or not alive(), seconds)
+    if not decided:
+        raise ended(part, f"has not answered within {seconds:.0f} s, but still runs", said_before)
+    if ask(part) is None:
         raise ended(part, "did not start", said_before)
     return done
 

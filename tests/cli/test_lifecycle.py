@@ -12,7 +12,7 @@ import pytest
 from meshlite import __version__
 from meshlite.cli import processes
 from meshlite.cli.failure import Failure
-from meshlite.cli.lifecycle import ensure, server_part
+from meshlite.cli.lifecycle import end, ensure, server_part
 from meshlite.cli.main import unexpected
 from meshlite.config import Paths, Settings
 
@@ -60,6 +60,15 @@ def test_a_file_that_is_no_database_is_named_and_words_of_earlier_runs_are_not_r
     why = refused(tmp_path, state).why
     assert f"{state}/server/meshlite.db: the file is not a database" in why
     assert "what the last run said" not in why
+
+
+def test_a_part_that_is_slow_is_not_called_dead(tmp_path: Path) -> None:
+    part = server_part(Settings(paths=Paths(state=tmp_path / "state", run=tmp_path / "run")), None)
+    try:
+        with pytest.raises(Failure, match="has not answered within 0 s, but still runs"):
+            ensure(part, __version__, seconds=0)
+    finally:
+        end(part)
 
 
 @needs_root

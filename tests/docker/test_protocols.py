@@ -150,6 +150,11 @@ def test_http_1_0(mesh: Mesh) -> None:
     assert mesh.project.curl("client", "http://web:8000/", "--http1.0")[0] == 200
 
 
+def test_http_1_0_without_a_host_goes_where_it_was_sent_to(mesh: Mesh) -> None:
+    ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 web 8000 | head -n 1"
+    assert mesh.project.exec("client", "sh", "-c", ask).split()[1] == "200"
+
+
 @pytest.mark.parametrize(
     ("option", "port", "spoken"),
     [("--http1.1", 8001, "HTTP/1.1"), ("--http2-prior-knowledge", 8002, "HTTP/2.0")],

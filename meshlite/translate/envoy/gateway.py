@@ -12,7 +12,7 @@ from typing import Any
 from meshlite.translate.envoy.extension import network_extensions
 from meshlite.translate.envoy.filters import HTTP_FILTERS
 from meshlite.translate.envoy.guards import connection_filters, request_filters
-from meshlite.translate.envoy.listener import EARLY_BYTES, NORMALIZED, addresses, shared
+from meshlite.translate.envoy.listener import EARLY_BYTES, HTTP_10, NORMALIZED, addresses, shared
 from meshlite.translate.envoy.rbac import checks
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.telemetry import (
@@ -105,7 +105,7 @@ def _manager(one: GatewayListener, chain: GatewayChain) -> dict[str, Any]:
             *denied_requests(one.entrance),
             *(noted_requests(one.entrance) if notable(one.guard) else ()),
         ],
-        "http_protocol_options": {"accept_http_10": True},
+        "http_protocol_options": HTTP_10,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "server_name": "istio-envoy",
         **NORMALIZED[one.entrance.normalization],

@@ -33,8 +33,14 @@ _POOL = "meshlite.pool"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DETECTION_TIMEOUT = "0.100s"
+_CLOSE_DELAY = "0.100s"
+"""How long a connection that we end waits for its client to end it too; clients are on this host. Who waits for
+our end first, as WebSocket clients do, waits as long."""
 _CONNECT_ATTEMPTS = 3
 EARLY_BYTES = 65536
+HTTP_10 = {"accept_http_10": True, "default_host_for_http_10": "no-host.invalid"}
+"""Unlike in Istio it is taken: nginx speaks it to the servers behind it unless told otherwise. A request without
+a Host, as some health checks are, goes where it was sent to, since no service has that name (RFC 2606)."""
 NORMALIZED: dict[str, dict[str, Any]] = {
     "NONE": {"normalize_path": False, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
     "BASE": {"normalize_path": True, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
@@ -213,10 +219,7 @@ def _ports(ports: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
-    """Istio's settings, without what costs on each request and nobody has asked for.
-
-    HTTP/1.0 is taken, unlike in Istio: nginx speaks it to the servers behind it unless told otherwise.
-    """
+    """Istio's settings, without what costs on each request and nobody has asked for."""
     routes: dict[str, Any] = {"rds": {"config_source": ADS, "route_config_name": chain.table}}
     if chain.cluster:
         action = {"cluster": chain.cluster, "timeout": "0s"}
@@ -240,7 +243,8 @@ def _manager(entrance: Entrance, chain: HttpChain) -> dict[str, Any]:
                 *denied_requests(entrance),
                 *(noted_requests(entrance) if notable(chain.guard) else ()),
             ],
-            "http_protocol_options": {"accept_http_10": True},
+            "http_protocol_options": HTTP_10,
+            "delayed_close_timeout": _CLOSE_DELAY,
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": False,
