@@ -34,13 +34,13 @@ _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConn
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DETECTION_TIMEOUT = "0.100s"
 _CLOSE_DELAY = "0.100s"
-"""How long a connection that we end waits for its client to end it too; clients are on this host. Who waits for
-our end first, as WebSocket clients do, waits as long."""
+"""How long a connection that we end waits for its client to end it too; clients are on this host. Who waits
+for our end first, as WebSocket clients do, waits as long."""
 _CONNECT_ATTEMPTS = 3
 EARLY_BYTES = 65536
 HTTP_10 = {"accept_http_10": True, "default_host_for_http_10": "no-host.invalid"}
-"""Unlike in Istio it is taken: nginx speaks it to the servers behind it unless told otherwise. A request without
-a Host, as some health checks are, goes where it was sent to, since no service has that name (RFC 2606)."""
+"""Unlike in Istio it is taken: nginx speaks it to the servers behind it unless told otherwise. A request
+without a Host, as some health checks are, goes where it was sent to: no service has that name (RFC 2606)."""
 NORMALIZED: dict[str, dict[str, Any]] = {
     "NONE": {"normalize_path": False, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
     "BASE": {"normalize_path": True, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"},
