@@ -53,6 +53,23 @@ def _some_address(bind: str) -> bool:
     return bind not in ("", "0.0.0.0", "::")
 
 
+def _uncaptured_everywhere(listeners: tuple[Any, ...]) -> bool:
+    return any(one.capture_mode == "NONE" and one.port is None for one in listeners)
+
+
+def _local(bind: str) -> bool:
+    return bind == "::1" or bind.startswith("127.")
+
+
+def _lent(listeners: tuple[Any, ...]) -> bool:
+    found = (one.bind for one in listeners if one.capture_mode == "NONE")
+    return any(bind and not bind.startswith("unix:") and not _local(bind) for bind in found)
+
+
+def _unreached(listeners: tuple[Any, ...]) -> bool:
+    return any(one.capture_mode != "NONE" and _local(one.bind) for one in listeners)
+
+
 def _any(value: object) -> bool:
     return True
 
@@ -87,10 +104,11 @@ def _outside_targets(references: tuple[Any, ...]) -> bool:
 
 _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutiveGatewayErrors"
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
-_BIND = "listeners on other addresses are not supported yet: calls are captured wherever they go"
 _EVERYWHERE = "calls are taken on all addresses of the workload: leave it out"
 _APP_SOCKET = "the node proxy does not see the file systems of containers: let the app listen on a port"
-_UNCAPTURED = "listeners without capture are not supported yet: leave it out"
+_NO_PORT = "a listener without capture needs a port: name each one"
+_LENT = "without capture a listener is on the loopback: elsewhere others would call in its workload's name"
+_UNREACHED = "calls to the loopback are not captured: write captureMode NONE to have a listener there"
 _TARGETS = "is for waypoints, and there are none: it has no effect; name a Gateway or a Service"
 _BOOTSTRAP = "has no effect: all workloads of a node share one Envoy, whose bootstrap is its own"
 _WAYPOINT = "has no effect: there are no waypoints; write SIDECAR_INBOUND for the called side"
@@ -157,8 +175,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_SC, "ingress[].bind", "refused", _EVERYWHERE, _some_address, "single addresses"),
     Gap(_SC, "ingress[].defaultEndpoint", "refused", _APP_SOCKET, _begins("unix:"), "unix sockets"),
     Gap(_SC, "ingress[].tls", "refused", "TLS from outside the mesh ends at gateways: write a Gateway"),
-    Gap(_SC, "egress[].bind", "refused", _BIND),
-    Gap(_SC, "egress[].captureMode", "refused", _UNCAPTURED, _is("NONE"), "NONE"),
+    Gap(_SC, "egress[].bind", "refused", _APP_SOCKET, _begins("unix:"), "unix sockets"),
+    Gap(_SC, "egress", "refused", _NO_PORT, _uncaptured_everywhere, "captureMode NONE without a port"),
+    Gap(_SC, "egress", "refused", _LENT, _lent, "captureMode NONE at another address"),
+    Gap(_SC, "egress", "refused", _UNREACHED, _unreached, "the loopback without captureMode NONE"),
     Gap(_EF, "targetRefs", "warned", _TARGETS, _outside_targets, "of kind GatewayClass, ServiceEntry"),
     Gap(_EF, "configPatches[].applyTo", "warned", _BOOTSTRAP, _is("BOOTSTRAP"), "BOOTSTRAP"),
     Gap(_EF, "configPatches[].match.context", "warned", _WAYPOINT, _is("WAYPOINT"), "WAYPOINT"),

@@ -13,7 +13,8 @@ import pytest
 from meshlite.agent.capture import Capture
 from meshlite.config import Settings
 from meshlite.model.mesh import Resource
-from tests.netns.meshed import OUTSIDE, VIRTUAL, Proxy, ask, captured, envoy, get, until, web
+from meshlite.model.workload import Port
+from tests.netns.meshed import OUTSIDE, PORTS, VIRTUAL, Proxy, ask, captured, envoy, get, until, web
 from tests.netns.world import Box, dial, serving
 
 
@@ -159,3 +160,32 @@ async def test_a_proxy_takes_what_is_unknown(proxy: Proxy, app: Box) -> None:
     proxy.resources = [sidecar({"outboundTrafficPolicy": policy}, "app")]
     await proxy.push()
     await until(lambda: get(app, OUTSIDE, 8000, "outside.example.com"), "200 neighbour ")
+
+
+async def test_listeners_at_addresses_of_their_own(proxy: Proxy, app: Box, neighbour: Box) -> None:
+    """On the app's loopback without capture, and at an address that is captured. The service's own is not."""
+    ports = (Port(number=9300, protocol="http"), Port(number=9301, protocol="tcp"), Port(number=9302))
+    proxy.workloads[1] = proxy.workloads[1].model_copy(update={"ports": (*PORTS, *ports)})
+    local = {"captureMode": "NONE", "hosts": ["./*"]}
+    egress = [
+        {"port": {"number": 9300, "protocol": "HTTP", "name": "http"}, **local},
+        {"port": {"number": 9301, "protocol": "TCP", "name": "tcp"}, "bind": "127.0.0.7", **local},
+        {"port": {"number": 9302, "name": "any"}, "bind": "198.51.100.7", "hosts": ["./*"]},
+        {"hosts": ["./*"]},
+    ]
+    async with (
+        web(neighbour, "0.0.0.0", 9300, "bound"),
+        serving(neighbour, "0.0.0.0", 9301, "bound"),
+        web(neighbour, "0.0.0.0", 9302, "bound"),
+    ):
+        proxy.resources = [sidecar({"egress": egress}, "app")]
+        await proxy.push()
+        await until(lambda: get(app, "127.0.0.1", 9300, "neighbour"), "200 bound ")
+        assert (await get(app, "::1", 9300, "neighbour.test")).startswith("200 bound ")
+        assert (await get(app, "127.0.0.1", 9300, "nobody")).startswith("503 ")
+        assert (await dial(app, "127.0.0.7", 9301)).startswith("bound ")
+        assert (await get(app, "198.51.100.7", 9302, "neighbour")).startswith("200 bound ")
+        assert [await dial(app, VIRTUAL["neighbour"], port) for port in (9300, 9301, 9302)] == [""] * 3
+        assert (await get(neighbour, VIRTUAL["neighbour"], 9300, "neighbour")).startswith("200 bound ")
+        assert await dial(None, app.v4, 9300) in ("", "refused")
+        assert (await dial(app, VIRTUAL["neighbour"], 8080)).startswith("neighbour ")

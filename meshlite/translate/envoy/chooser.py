@@ -12,7 +12,15 @@ from typing import Any
 from meshlite.translate.envoy import schema
 from meshlite.translate.envoy.predicate import predicate
 from meshlite.translate.plan.condition import ALWAYS
-from meshlite.translate.plan.listener import ByName, Chooser, Chosen, Judged, Named, PortChoice
+from meshlite.translate.plan.listener import (
+    ByProtocol,
+    Choice,
+    Chooser,
+    Chosen,
+    Judged,
+    Named,
+    PortChoice,
+)
 from meshlite.translate.plan.route import Text
 
 _MATCHER = "xds.type.matcher.v3.Matcher"
@@ -53,11 +61,7 @@ def _port(found: Any, port: PortChoice, chooser: Chooser, asked: Asked) -> None:
     """The order of questions that PortChoice demands; each level falls through to the next."""
     rest = _addresses(found, port.declared, asked)
     rest = _names(_ranges(rest, port.ranges, asked), port.names, asked)
-    if port.http:
-        protocols = _tree(rest, "ApplicationProtocolInput")
-        for protocol in _HTTP:
-            _reach(protocols[protocol], port.http, asked)
-        rest = rest.matcher.on_no_match
+    rest = _http(rest, port.http, asked) if port.http else rest
     rest = _addresses(rest, port.detected, asked)
     if chooser.fenced is not None:
         rest = _fence(rest, chooser.fenced, chooser.fence, asked)
@@ -126,8 +130,18 @@ def _names(found: Any, chosen: Named, asked: Asked) -> Any:
     return found.matcher.on_no_match if len(chosen) > len(whole) else found
 
 
-def _choose(found: Any, chosen: str | ByName, asked: Asked) -> None:
+def _http(found: Any, chain: str, asked: Asked) -> Any:
+    """By what is spoken."""
+    protocols = _tree(found, "ApplicationProtocolInput")
+    for protocol in _HTTP:
+        _reach(protocols[protocol], chain, asked)
+    return found.matcher.on_no_match
+
+
+def _choose(found: Any, chosen: Choice, asked: Asked) -> None:
     """The first name that fits; Envoy has put what the client sent into lower case."""
+    if isinstance(chosen, ByProtocol):
+        found, chosen = _http(found, chosen.http, asked), chosen.otherwise
     if isinstance(chosen, str):
         _reach(found, chosen, asked)
         return

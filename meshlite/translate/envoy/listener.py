@@ -153,11 +153,12 @@ def _listener_filters(entrance: Entrance) -> list[dict[str, Any]]:
     }
     if not entrance.addresses:
         return [] if entrance.silent_ports else [http]
+    original = {
+        "name": "envoy.filters.listener.original_dst",
+        "typed_config": typed(f"{base}.original_dst.v3.OriginalDst"),
+    }
     return [
-        {
-            "name": "envoy.filters.listener.original_dst",
-            "typed_config": typed(f"{base}.original_dst.v3.OriginalDst"),
-        },
+        *([original] if entrance.redirected else []),
         {
             "name": "envoy.filters.listener.set_filter_state",
             "typed_config": typed(

@@ -10,7 +10,7 @@ from meshlite.translate.explain.request import Request, met
 from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import Step
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
-from meshlite.translate.plan.listener import ByName, Chooser, HttpChain, TcpChain
+from meshlite.translate.plan.listener import ByProtocol, Choice, Chooser, HttpChain, TcpChain
 
 _ORIGINS = {
     "label": "the label meshlite.ports says so",
@@ -89,8 +89,12 @@ def taken(dialled: Dialled, request: Request, scene: Scene) -> tuple[HttpChain |
     return chain, Step("listener", words.get(chain.cluster, decision), why=why)
 
 
-def _by_name(chosen: str | ByName, dialled: Dialled, why: str) -> tuple[str, str]:
+def _by_name(chosen: Choice, dialled: Dialled, http: bool, why: str) -> tuple[str, str]:
     """TLS clients ask for the name they dial."""
+    if isinstance(chosen, ByProtocol):
+        if http:
+            return chosen.http, "by its address, and the request is HTTP"
+        chosen = chosen.otherwise
     if isinstance(chosen, str):
         return chosen, why
     fitting = (chain for name, chain in chosen.names if _is_named(name, dialled.host.lower()))
@@ -107,11 +111,13 @@ def _chosen(chooser: Chooser, dialled: Dialled, http: bool) -> tuple[str, str]:
     if choice is not None:
         declared, detected = dict(choice.declared), dict(choice.detected)
         if dialled.address in declared:
-            return _by_name(declared[dialled.address], dialled, "by its address; the protocol is declared")
+            why = "by its address; the protocol is declared"
+            return _by_name(declared[dialled.address], dialled, http, why)
         if http and choice.http:
             return choice.http, f"port {dialled.port} may carry HTTP, and the request is HTTP"
         if dialled.address in detected:
-            return _by_name(detected[dialled.address], dialled, "by its address; it does not speak HTTP")
+            why = "by its address; it does not speak HTTP"
+            return _by_name(detected[dialled.address], dialled, http, why)
     elif http and chooser.http:
         return chooser.http, "it speaks HTTP"
     if chooser.fenced is not None and dialled.address and met(chooser.fenced, dialled.address):

@@ -20,8 +20,10 @@ from meshlite.translate.plan.inbound import Door, Guards, ServerSide
 from meshlite.translate.plan.ingress import ingress
 from meshlite.translate.plan.listener import Entrance, Listener, Source
 from meshlite.translate.plan.mesh import Mesh
+from meshlite.translate.plan.outbound import BoundListener
 from meshlite.translate.plan.patch import (
     LISTENERS,
+    Patch,
     inward,
     of,
     selected,
@@ -100,6 +102,22 @@ def _selected(workload: Workload) -> Resident:
     return Resident(workload.namespace, labels(workload), ports)
 
 
+def _bound(
+    one: BoundListener, entrance: Entrance, attachment: Attachment, patches: tuple[Patch, ...]
+) -> Listener:
+    """On the loopback of a workload, for what it sends there by itself."""
+    addresses = tuple(address for address in one.addresses if attachment.ipv6 or ":" not in address)
+    own = replace(
+        entrance,
+        name=f"egress/{attachment.key}/{one.port}",
+        addresses=addresses,
+        port=one.port,
+        silent_ports=(one.port,) if one.silent else (),
+        redirected=False,
+    )
+    return Listener(own, one.http, one.tcp, one.chooser, patches)
+
+
 def listeners_of(
     resident: Household, seen: Seen, strict: StrictPolicy, node: NodeView, snapshot: Snapshot
 ) -> Iterator[Listener]:
@@ -117,6 +135,7 @@ def listeners_of(
     )
     patches = of(seen.view.patches, LISTENERS)
     yield Listener(entrance, outbound.http, outbound.tcp, outbound.chooser, patches)
+    yield from (_bound(one, entrance, attachment, patches) for one in outbound.bound)
     service = owner.service_fqdn
     yield from inbound.door_listeners(resident.doors, attachment, service, resident.side, normalization)
     if strict.closed:

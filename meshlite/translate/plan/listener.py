@@ -72,7 +72,17 @@ class ByName:
     otherwise: str
 
 
-Chosen = tuple[tuple[str, str | ByName], ...]
+@dataclass(frozen=True, slots=True)
+class ByProtocol:
+    """The chain for plain HTTP, and what is chosen `otherwise`."""
+
+    http: str
+    otherwise: str | ByName
+
+
+Choice = str | ByName | ByProtocol
+
+Chosen = tuple[tuple[str, Choice], ...]
 """Chains by the address dialled, sorted."""
 
 Named = tuple[tuple[str, str], ...]
@@ -138,7 +148,7 @@ class Entrance:
     `destination`, for inbound: the FQDN of the service behind it.
 
     `silent_ports`: original destination ports on which nothing is looked at, because the server speaks first
-    or the protocol is declared.
+    or the protocol is declared. `redirected`: clients dialled another address; else they mean this one.
     """
 
     name: str
@@ -149,6 +159,7 @@ class Entrance:
     silent_ports: tuple[int, ...]
     destination: str = ""
     normalization: PathNormalization = "BASE"
+    redirected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from meshlite.translate.plan.guard import Rules, Verdicts, verdicts
 from meshlite.translate.plan.guards import ServiceGuard
 from meshlite.translate.plan.listener import (
     ByName,
+    ByProtocol,
+    Choice,
     Chooser,
     Chosen,
     Denied,
@@ -28,6 +30,7 @@ from meshlite.translate.plan.listener import (
 from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.route import Text
 from meshlite.translate.plan.routing import Context
+from meshlite.translate.plan.scope import Bound
 
 SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
 """Ports where the server is known to speak first: waiting for the client's first bytes would delay it."""
@@ -39,12 +42,28 @@ _UNKNOWN = {PASSTHROUGH: _PASSTHROUGH, BLACK_HOLE: _FENCE}
 
 @dataclass(frozen=True)
 class Outbound:
-    """What all listeners of one group of callers have in common."""
+    """What all listeners of one group of callers have in common.
+
+    `bound`: listeners beside the one for what is captured, as parts of it.
+    """
 
     http: tuple[HttpChain, ...]
     tcp: tuple[TcpChain, ...]
     chooser: Chooser
     silent_ports: tuple[int, ...]
+    bound: tuple[BoundListener, ...] = ()
+
+
+@dataclass(frozen=True)
+class BoundListener:
+    """What takes connections to one port of a workload's own loopback."""
+
+    port: int
+    addresses: tuple[str, ...]
+    http: tuple[HttpChain, ...]
+    tcp: tuple[TcpChain, ...]
+    chooser: Chooser
+    silent: bool
 
 
 Owners = tuple[Applied[VirtualService], ...]
@@ -64,21 +83,64 @@ def outbound(
     unknown = replace(unknown, extensions=network) if unknown != _FENCE else unknown
     chains: dict[str, TcpChain] = {}
     choices, told = [], []
-    for port in sorted({*services.by_port, *table_ports}):
+    bound = {one.port.number: one for one in view.scope.bound}
+    own: list[tuple[Bound, Choice]] = []
+    for port in sorted({*services.by_port, *table_ports, *bound}):
         context = Context(view.caller, port, view.known, view, lambda *problem: told.append(problem))
-        http = f"http/{port}" if port in table_ports else ""
-        choices.append(_Port(context, connections, chains).choice(http, unknown.name))
+        found = _Port(context, connections, chains)
+        if port in bound:
+            choices.append(found.bound(bound[port], unknown.name))
+            own += [] if bound[port].captured else [(bound[port], found.within(bound[port]))]
+        else:
+            choices.append(found.choice(f"http/{port}" if port in table_ports else "", unknown.name))
     judged, denied = _judged(chains.values(), view, guards)
+    http = tuple(
+        HttpChain(f"http/{port}", view.caller.table(port), extensions=_on(view, port)) for port in table_ports
+    )
+    tcp = tuple(dict.fromkeys((*chains.values(), *denied, unknown, _FENCE)))
+    listeners = (_listener(one, choice, http, tcp, judged) for one, choice in own)
+    looked_at = {one.port.number for one in bound.values() if one.port.tls or not one.port.declared}
     made = Outbound(
-        tuple(
-            HttpChain(f"http/{port}", view.caller.table(port), extensions=_on(view, port))
-            for port in table_ports
-        ),
-        tuple(dict.fromkeys((*chains.values(), *denied, unknown, _FENCE))),
+        http,
+        tcp,
         Chooser(tuple(choices), unknown.name, fenced=fenced, fence=_FENCE.name, judged=judged),
-        silent_ports(services),
+        tuple(port for port in silent_ports(services) if port not in looked_at),
+        tuple(listeners),
     )
     return made, tuple(told)
+
+
+def _listener(
+    bound: Bound,
+    choice: Choice,
+    http: tuple[HttpChain, ...],
+    tcp: tuple[TcpChain, ...],
+    judged: tuple[Judged, ...],
+) -> BoundListener:
+    """With those of the chains that connections to it may come to."""
+    port = bound.port.number
+    found = dict.fromkeys(bound.addresses, choice)
+    used = set(_chains(choice)) | {_FENCE.name}
+    asked = tuple(one for one in judged if one.chain in used)
+    used |= {denial for one in asked for _, denial in one.verdicts}
+    return BoundListener(
+        port,
+        bound.addresses,
+        tuple(chain for chain in http if chain.name in used),
+        tuple(chain for chain in tcp if chain.name in used),
+        Chooser((PortChoice(port, _FENCE.name, tuple(sorted(found.items()))),), _FENCE.name, judged=asked),
+        bound.port.declared and not bound.port.tls,
+    )
+
+
+def _chains(choice: Choice) -> Iterator[str]:
+    if isinstance(choice, ByProtocol):
+        yield choice.http
+        choice = choice.otherwise
+    if isinstance(choice, ByName):
+        yield from (chain for _, chain in choice.names)
+        choice = choice.otherwise
+    yield choice
 
 
 def _on(view: Destinations, port: int) -> tuple[Extension, ...]:
@@ -122,8 +184,8 @@ class _Port:
         """
         port = self.context.port
         services = self.context.destinations.services.on_port(port)
-        declared: dict[str, str | ByName] = {}
-        detected: dict[str, str | ByName] = {}
+        declared: dict[str, Choice] = {}
+        detected: dict[str, Choice] = {}
         shared = _shared(services, port)
         for service in services:
             into = declared if service.ports[port].declared else detected
@@ -140,6 +202,37 @@ class _Port:
             self._ranges(services),
             self._names(services),
         )
+
+    def bound(self, bound: Bound, otherwise: str) -> PortChoice:
+        """By the addresses that it is bound to; other addresses are strangers'."""
+        addresses = bound.addresses if bound.captured else ()
+        return PortChoice(
+            self.context.port, otherwise, tuple((address, self.within(bound)) for address in addresses)
+        )
+
+    def within(self, bound: Bound) -> Choice:
+        """For connections that name no service by their address: what is not HTTP goes to the first there is,
+        TLS to the one whose name is asked for.
+        """
+        port, http = bound.port, f"http/{bound.port.number}"
+        if port.declared and port.http != "none":
+            return http
+        services = self.context.destinations.services.on_port(port.number)
+        first = next((self._plain(service, port.tls) for service in services), _FENCE.name)
+        if port.tls:
+            return ByName(tuple(self._greeted(services)), _FENCE.name if len(services) > 1 else first)
+        return first if port.declared else ByProtocol(http, first)
+
+    def _plain(self, service: Callee, tls: bool) -> str:
+        """The chain for bytes, whatever the service's own port is declared to be."""
+        owners = self.connections.get(service.fqdn, ())
+        plain = None if tls else tcp_route.tcp_route(owners, "", self.context)
+        return self._keep(plain) if plain is not None else self._default(service)
+
+    def _greeted(self, services: tuple[Callee, ...]) -> Iterator[tuple[str, str]]:
+        for service in services:
+            routed = self._routed(self.connections.get(service.fqdn, ()), "")
+            yield from routed or ((service.fqdn, self._default(service)),)
 
     def chain(self, service: Callee, address: str, subset: str = "") -> str | ByName:
         """The chain for connections to an address, or a subnet.
@@ -189,7 +282,7 @@ class _Port:
 
         Those that its routes tell apart are among them.
         """
-        found: dict[str, str | ByName] = {}
+        found: dict[str, Choice] = {}
         for service in services:
             owners = self.connections.get(service.fqdn, ())
             for wide in service.ranges:
@@ -224,7 +317,7 @@ class _Port:
                 yield chosen.otherwise if isinstance(chosen, ByName) else chosen
 
 
-def _key(item: tuple[str, str | ByName]) -> str:
+def _key(item: tuple[str, Choice]) -> str:
     return item[0]
 
 

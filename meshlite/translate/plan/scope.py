@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import TypeVar
 
+from meshlite.model.external import port_protocol
 from meshlite.model.names import ROOT_NAMESPACE, answers, canonical_namespace, resolve
 from meshlite.model.networking import Destination, IstioEgressListener, Sidecar
 from meshlite.translate.plan.attachment import Has
 from meshlite.translate.plan.caller import Caller
-from meshlite.translate.plan.catalog import Callee, Catalog
+from meshlite.translate.plan.catalog import Callee, Catalog, ServicePort, service_port
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
 from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.rules import fits
@@ -52,9 +54,24 @@ EVERYTHING = Imports((HostPattern("*", "*"),))
 NOTHING = Imports(())
 
 
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A port whose services are called at these addresses, and not at their own.
+
+    `captured`: the addresses are dialled as any other; else they are the workload's own, and taken there.
+    """
+
+    port: ServicePort
+    addresses: tuple[str, ...]
+    captured: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """`ports`: imports for one port each; `others` for all other ports.
+    """`ports`: imports for one port each; `others` for all other ports. `bound`: some of these ports.
 
     `unknown`: the cluster for calls to what the mesh does not know, unless a `proxy` takes them: an FQDN, a
     subset, a port.
@@ -64,6 +81,7 @@ class Scope:
     others: Imports = EVERYTHING
     unknown: str = PASSTHROUGH
     proxy: tuple[str, str, int] | None = None
+    bound: tuple[Bound, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -92,7 +110,17 @@ def scope(sidecars: tuple[Applied[Sidecar], ...], default: str, caller: Caller) 
         rest if egress else EVERYTHING,
         OUTBOUND_MODES[policy.mode if policy is not None else default],
         _proxy(policy.egress_proxy, namespace) if policy is not None and policy.egress_proxy else None,
+        tuple(_bound(egress)),
     )
+
+
+def _bound(egress: tuple[IstioEgressListener, ...]) -> Iterator[Bound]:
+    """Listeners that name an address, or that are not captured: those are on the loopback."""
+    for one in egress:
+        captured, wide = one.capture_mode != "NONE", one.bind in ("", "0.0.0.0", "::")
+        if one.port is not None and not (captured and wide):
+            port = service_port(one.port.number, port_protocol(one.port.protocol) or "auto", one.port.name)
+            yield Bound(port, (str(ip_address(one.bind)),) if one.bind else LOOPBACK, captured)
 
 
 def _proxy(proxy: Destination, namespace: str) -> tuple[str, str, int] | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from meshlite.translate.memo import Memo
 from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.caller import Caller
-from meshlite.translate.plan.catalog import Catalog
 from meshlite.translate.plan.destinations import (
     Destinations,
     destinations,
@@ -71,7 +70,7 @@ def seen_by(
         ("selected", caller), select, virtual_services, caller, view.services, view.known, view.scope
     )
     tell(told, report)
-    ports = _table_ports(view.services, selected)
+    ports = _table_ports(view, selected)
     tables = []
     for port in ports:
         made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
@@ -83,6 +82,7 @@ def seen_by(
     return Seen(view, taken, tuple(tables))
 
 
-def _table_ports(services: Catalog, selected: Selected) -> tuple[int, ...]:
+def _table_ports(view: Destinations, selected: Selected) -> tuple[int, ...]:
     strangers = {port for stranger in selected.strangers for port in stranger.ports}
-    return tuple(sorted(strangers.union(services.http_ports)))
+    bound = {one.port.number for one in view.scope.bound if one.port.http != "none"}
+    return tuple(sorted(strangers.union(bound, view.services.http_ports)))
