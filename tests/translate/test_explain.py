@@ -52,7 +52,8 @@ SERVICES = (
 def resource(
     kind: str, name: str, spec: dict[str, Any], namespace: str = "shop", sequence: int = 1
 ) -> Resource:
-    group = "security" if kind in ("PeerAuthentication",) else "networking"
+    security = ("PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication")
+    group = "security" if kind in security else "networking"
     return Resource(
         api_version=f"{group}.istio.io/v1",
         kind=kind,
@@ -305,6 +306,53 @@ def test_requests_from_outside() -> None:
     assert refused.outcome == "refused: no Gateway takes it"
     assert "server names shop.test" in next(iter(passed(refused, "gateway").values()))
     assert gateway("web", "n") is None
+
+
+def test_policies_of_a_gateway_judge_its_clients_first() -> None:
+    """By the gateway's labels, and by the Gateway that they are attached to; others are passed over."""
+    edge = resource(
+        "Gateway", "edge", {"selector": {"istio": "ingressgateway"}, "servers": [server(80, "HTTP", "*")]}
+    )
+    routes = resource(
+        "VirtualService",
+        "edge",
+        {"hosts": ["*"], "gateways": ["edge"], "http": [{"route": [to("v2")]}]},
+        sequence=2,
+    )
+    no_admin = {
+        "selector": {"matchLabels": {"istio": "ingressgateway"}},
+        "action": "DENY",
+        "rules": [{"to": [{"operation": {"paths": ["/admin*"]}}]}],
+    }
+    tokens = {
+        "targetRefs": [{"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "edge"}],
+        "jwtRules": [{"issuer": "ours", "jwks": '{"keys": []}', "presence": "REQUIRED"}],
+    }
+    resources = (
+        edge,
+        routes,
+        SUBSETS,
+        resource("AuthorizationPolicy", "no-admin", no_admin, "meshlite-system", 3),
+        resource("RequestAuthentication", "tokens", tokens, sequence=4),
+        resource("AuthorizationPolicy", "elsewhere", no_admin, "elsewhere", 5),
+    )
+    outside = gateway("ingressgateway", "n")
+    assert outside is not None
+
+    def asked(path: str, claims: dict[str, object] | None) -> Story:
+        return told(Request("any.test", path=path, claims=claims), *resources, source=outside)
+
+    denied = asked("/admin/x", {"sub": "ann"})
+    by = "AuthorizationPolicy/meshlite-system/no-admin spec.rules[0]"
+    assert denied.outcome == f"denied with 403 by {by}"
+    assert step(denied, "authorization").by == by
+    assert "RequestAuthentication/shop/tokens" in passed(denied, "authorization")
+    assert [one.step for one in denied.steps] == ["source", "gateway", "authorization"]
+    nobody = asked("/", None)
+    assert nobody.outcome == "denied with 401 by RequestAuthentication/shop/tokens spec.jwtRules[0]"
+    let_in = asked("/", {"sub": "ann"})
+    assert step(let_in, "authorization").decision == "allowed"
+    assert [end.workload for end in let_in.ends] == ["api-v2-1"]
 
 
 def test_a_source_that_is_not_captured_goes_directly() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from meshlite.model.names import EGRESS_GATEWAY, INGRESS_GATEWAY
 from meshlite.model.workload import Workload
 from meshlite.translate.explain.request import Request
@@ -9,6 +11,7 @@ from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import PassedOver, Step
 from meshlite.translate.plan.gateway import built_in
 from meshlite.translate.plan.gateway_listener import GatewayChain
+from meshlite.translate.plan.guard import Guard
 
 _NAMES = {
     **dict.fromkeys((INGRESS_GATEWAY, "ingressgateway"), (INGRESS_GATEWAY, "ingressgateway")),
@@ -22,8 +25,17 @@ def gateway(name: str, node: str) -> Workload | None:
     return built_in(*known, node) if known is not None else None
 
 
-def entered(request: Request, scene: Scene) -> tuple[GatewayChain | None, Step]:
-    """The chain that takes the request; None where no port or no chain is for it."""
+@dataclass(frozen=True)
+class Entered:
+    """The chain that takes a request, and the guard that stands before it at `port`."""
+
+    chain: GatewayChain
+    port: int
+    guard: Guard
+
+
+def entered(request: Request, scene: Scene) -> tuple[Entered | None, Step]:
+    """None where no port or no chain is for the request."""
     port = request.port or (443 if request.tls else 80)
     label = f"{scene.source.namespace}/{scene.source.name}"
     ours = [one for one in scene.plan.gateways if one.entrance.source.label == label]
@@ -37,7 +49,8 @@ def entered(request: Request, scene: Scene) -> tuple[GatewayChain | None, Step]:
         reason = _unfit(chain, request)
         if not reason:
             how = f"route table {chain.table}" if chain.table else "passed on as it is"
-            return chain, Step("gateway", f"port {port}, {how}", by, passed_over=tuple(passed))
+            found = Entered(chain, port, listener.guard)
+            return found, Step("gateway", f"port {port}, {how}", by, passed_over=tuple(passed))
         passed.append(PassedOver(chain.name, reason))
     return None, Step("gateway", f"port {port}: none of its servers takes it", by, passed_over=tuple(passed))
 

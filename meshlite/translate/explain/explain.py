@@ -10,11 +10,12 @@ from meshlite.translate.explain.connection import Dialled, named, taken
 from meshlite.translate.explain.edge import entered
 from meshlite.translate.explain.ends import elsewhere, endpoint_step, ends, parts, rule_step
 from meshlite.translate.explain.http import answered, arriving, on_the_way, route, virtual_host
-from meshlite.translate.explain.policies import judged, policy_steps, refused
+from meshlite.translate.explain.policies import at_gateway, denial, judged, policy_steps, refused
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene, scene
 from meshlite.translate.explain.story import End, Step, Story, as_written
 from meshlite.translate.plan.cluster import BLACK_HOLE, PASSTHROUGH
+from meshlite.translate.plan.guard import NOTHING
 from meshlite.translate.plan.listener import HttpChain
 from meshlite.translate.plan.route import Forward
 
@@ -54,10 +55,20 @@ def _story(snapshot: Snapshot, source: Workload, request: Request, network: str)
 
 
 def _from_outside(view: Scene, request: Request, who: str) -> Story:
-    chain, step = entered(request, view)
-    steps = (Step("source", f"a client of {who}", why=f"on node {view.source.node}"), step)
-    if chain is None:
+    found, step = entered(request, view)
+    steps: tuple[Step, ...] = (
+        Step("source", f"a client of {who}", why=f"on node {view.source.node}"),
+        step,
+    )
+    if found is None:
         return Story("refused: no Gateway takes it", steps)
+    chain = found.chain
+    if found.guard != NOTHING:
+        asked = replace(request, port=found.port, http=bool(chain.table))
+        judgement, told = at_gateway(found.guard, asked, view)
+        steps = (*steps, *told)
+        if judgement.decision == "denied":
+            return Story(denial(judgement), steps)
     if not chain.table:
         shares = tuple((cluster, float(share)) for cluster, share in chain.shares)
         return _sent(view, shares, replace(request, http=False), steps, ())

@@ -85,6 +85,20 @@ def judge(guard: Guard, call: Calling) -> Judgement:
     return Judgement(found.decision, found.by, found.why, found.status, audited, trial)
 
 
+def policies_of(guard: Guard) -> tuple[tuple[str, bool], ...]:
+    """Keys of the policies in a guard, and whether they are tried out only."""
+    rules, trial = guard.rules, guard.trial
+    asking = (clause for one in guard.asking for clause in one.clauses)
+    clauses = (*asking, *guard.audited, *rules.deny, *(rules.allow or ()))
+    names = [
+        *(_issuer(one.name) for one in guard.issuers),
+        *(rule(one.name) for one in clauses),
+    ]
+    tried = (rule(one.name) for one in (*trial.deny, *(trial.allow or ())))
+    found = {name.partition(" ")[0]: False for name in names}
+    return tuple(({name.partition(" ")[0]: True for name in tried} | found).items())
+
+
 def rule(name: str) -> str:
     """The rule that a clause's name stands for, as people write it."""
     found = _NAME.search(name)

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from meshlite.model.mesh import Service
 from meshlite.model.workload import Workload
-from meshlite.translate.explain.judgement import Judgement
+from meshlite.translate.explain.judgement import Judgement, policies_of
 from meshlite.translate.explain.request import Request
 from meshlite.translate.explain.scene import Scene
 from meshlite.translate.explain.story import End, PassedOver, Step
-from meshlite.translate.explain.verdict import Verdict, calling, peers_of
+from meshlite.translate.explain.verdict import Verdict, calling, met, peers_of
 from meshlite.translate.plan.attachment import Called, chooses
 from meshlite.translate.plan.catalog import labels
+from meshlite.translate.plan.guard import Guard
 
 Verdicts = tuple[Verdict, ...]
 
@@ -46,6 +47,12 @@ def policy_steps(service: Service, port: int, verdicts: Verdicts, scene: Scene) 
         return
     for verdict in verdicts:
         yield from _steps(verdict, about, alone=len(verdicts) == 1)
+
+
+def at_gateway(guard: Guard, request: Request, scene: Scene) -> tuple[Judgement, tuple[Step, ...]]:
+    """What a client of a gateway meets first, who has no identity of the mesh."""
+    judgement = met(guard, calling(None, request, scene.snapshot))
+    return judgement, tuple(_steps(Verdict(judgement, ()), policies_of(guard), alone=True))
 
 
 def refused(verdicts: Verdicts, otherwise: str, part: str) -> str:

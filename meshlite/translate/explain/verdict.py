@@ -15,6 +15,7 @@ from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
 from meshlite.translate.plan.authentication import Resident, strict_policy
 from meshlite.translate.plan.catalog import labels
+from meshlite.translate.plan.guard import Guard
 from meshlite.translate.plan.guards import Book, guard_of
 from meshlite.translate.plan.mesh import policies as written
 from meshlite.translate.plan.resources import Applied, of_kind, read
@@ -48,16 +49,20 @@ class Policies:
         if not call.principal and self.strict(called, call.port):
             by = next((one.written for one in peers_of(self.peers, called)), "")
             return Judgement("denied", by, "STRICT: who has no identity of the mesh is refused a connection")
-        guard = guard_of(self.book.near(called.namespace), called)
-        issuers = [one.issuer for one in guard.issuers]
-        if call.claims is not None and "iss" not in call.claims and len(issuers) == 1:
-            call = replace(call, claims={"iss": issuers[0], **call.claims})
-        return judge(guard, call)
+        return met(guard_of(self.book.near(called.namespace), called), call)
 
     def strict(self, called: Workload, port: int) -> bool:
         numbers = tuple(known.number for known in called.ports)
         resident = Resident(called.namespace, labels(called), numbers)
         return strict_policy(self.peers, resident).strict(port)
+
+
+def met(guard: Guard, call: Calling) -> Judgement:
+    """Claims that do not say whose they are, are of the only issuer that is trusted."""
+    issuers = [one.issuer for one in guard.issuers]
+    if call.claims is not None and "iss" not in call.claims and len(issuers) == 1:
+        call = replace(call, claims={"iss": issuers[0], **call.claims})
+    return judge(guard, call)
 
 
 def peers_of(
