@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from meshlite.model import external
-from meshlite.model.analysis.analyze import conflicts
+from meshlite.model.analysis.analyze import conflicts, unattached
 from meshlite.model.analysis.stage import Kept, of_mesh
 from meshlite.model.dangling import dangling, subsets_of
 from meshlite.model.mesh import Resource, Snapshot
@@ -66,10 +66,13 @@ def admit(
 def _warned(
     admitted: Sequence[Admitted], documents: Sequence[Document], snapshot: Snapshot, kept: Kept
 ) -> list[Admitted]:
-    """With a warning where another resource has the same thing: the first applied wins, silently else."""
+    """With a warning where another resource has the same thing, since the first applied wins, silently else;
+    and where it is attached to what is not there.
+    """
     told: dict[str, list[str]] = {}
     kinds = {document.resource.kind for document in documents}
-    for message in conflicts(of_mesh(snapshot, documents, kept), kinds):
+    scene = of_mesh(snapshot, documents, kept)
+    for message in (*conflicts(scene, kinds), *unattached(scene, kinds)):
         place = ": ".join(part for part in (message.where, message.field) if part)
         told.setdefault(message.resource, []).append(f"{place}: {message.message} ({message.code})")
     return [Admitted(one.resource, (*one.warnings, *told.get(one.resource.key, ()))) for one in admitted]

@@ -18,6 +18,8 @@ from meshlite.model.workload import Port, Workload
 GROUPS = {
     "PeerAuthentication": "security.istio.io/v1",
     "RequestAuthentication": "security.istio.io/v1",
+    "AuthorizationPolicy": "security.istio.io/v1",
+    "WasmPlugin": "extensions.istio.io/v1alpha1",
     "EnvoyFilter": "networking.istio.io/v1alpha3",
 }
 WORLD = """
@@ -272,6 +274,32 @@ def test_sidecars() -> None:
     assert {code for code, _, _ in found(*everybody)} == {"IST0111"}
     nobody = ("Sidecar", "shop/p", f"{{workloadSelector: {{labels: {{app: z}}}}, {egress}}}")
     assert found(nobody) == {("IST0101", "shop/p", "spec.workloadSelector")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "there"),
+    [
+        ("Gateway", "g", True),
+        ("Gateway", "gone", False),
+        ("Gateway", "nobodys", False),
+        ("Service", "a", True),
+        ("Service", "z", False),
+    ],
+)
+def test_what_a_policy_is_attached_to_must_be_there_and_served(kind: str, name: str, there: bool) -> None:
+    target = f"{{kind: {kind}, name: {name}, group: {'gateway.networking.k8s.io' * (kind == 'Gateway')!r}}}"
+    policies = (
+        ("AuthorizationPolicy", "shop/p", f"{{targetRefs: [{target}], rules: [{{}}]}}"),
+        ("EnvoyFilter", "shop/f", f"{{targetRefs: [{target}]}}"),
+        ("WasmPlugin", "shop/w", f"{{targetRef: {target}, url: 'file:///a'}}"),
+    )
+    told = found(gateway("shop/g"), gateway("shop/nobodys", labels="istio: x"), *policies)
+    expected = {
+        ("IST0101", "shop/p", "spec.targetRefs[0].name"),
+        ("IST0101", "shop/f", "spec.targetRefs[0].name"),
+        ("IST0101", "shop/w", "spec.targetRef.name"),
+    }
+    assert expected & told == (set() if there else expected)
 
 
 @pytest.mark.parametrize(

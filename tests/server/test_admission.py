@@ -63,6 +63,21 @@ def test_the_gateways_of_every_node_are_known(gateway: str) -> None:
     assert "no service other-" in refused(lost)["spec.http[0].route[0].destination.host"]
 
 
+def test_a_policy_for_a_gateway_that_nobody_serves_is_taken_with_a_word() -> None:
+    target = "{kind: Gateway, group: gateway.networking.k8s.io, name: edge}"
+    policy = document("AuthorizationPolicy", f"targetRefs: [{target}]\nrules: [{{}}]")
+    server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}"
+    gateway = document("Gateway", f"selector: {{istio: ingressgateway}}\nservers: [{server}]")
+    gateway = gateway.model_copy(update={"resource": gateway.resource.model_copy(update={"name": "edge"})})
+
+    def warnings(*documents: Document) -> str:
+        admitted, _ = admit(ApplyRequest(documents=documents), Snapshot())
+        return "".join(one for each in admitted for one in each.warnings)
+
+    assert "there is no Gateway edge in namespace shop that anybody serves" in warnings(policy)
+    assert warnings(policy, gateway) == ""
+
+
 def test_a_patch_that_reaches_the_host_is_refused_unless_the_operator_trusts_users() -> None:
     path = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
     log = {"name": "log", "typed_config": {"@type": path, "path": "/etc/cron.d/x"}}

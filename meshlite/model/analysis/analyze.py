@@ -24,6 +24,7 @@ from meshlite.model.analysis.selectors import (
 )
 from meshlite.model.analysis.service_entries import service_entry_addresses, service_entry_protocols
 from meshlite.model.analysis.subsets import subsets
+from meshlite.model.analysis.target_references import ATTACHED, target_references
 from meshlite.model.analysis.telemetry_providers import telemetry_providers
 from meshlite.model.analysis.virtual_service_gateways import jwt_claim_routes, virtual_service_gateways
 from meshlite.model.faults import Fault, rejection
@@ -52,6 +53,7 @@ ANALYZERS: tuple[Analyzer, ...] = (
     service_entry_protocols,
     sidecar_selectors,
     authorization_policies,
+    target_references,
     telemetry_providers,
     telemetry_selectors,
     telemetry_defaults,
@@ -106,6 +108,11 @@ def conflicts(scene: Scene, of: Collection[str] | None = None) -> tuple[Analysis
     """Of several resources for one thing, who loses. `of`: only what is told of these kinds."""
     asked = (one for one, kinds in _CONFLICTS.items() if of is None or not kinds.isdisjoint(of))
     return tuple(message(found) for analyzer in asked for found in analyzer(scene))
+
+
+def unattached(scene: Scene, of: Collection[str]) -> tuple[AnalysisMessage, ...]:
+    """Resources of these kinds whose targets are not there."""
+    return tuple(map(message, target_references(scene))) if not ATTACHED.isdisjoint(of) else ()
 
 
 def message(found: Finding) -> AnalysisMessage:
