@@ -104,7 +104,7 @@ def _selected(workload: Workload) -> Resident:
 
 def _bound(
     one: BoundListener, entrance: Entrance, attachment: Attachment, patches: tuple[Patch, ...]
-) -> Listener:
+) -> Iterator[Listener]:
     """On the loopback of a workload, for what it sends there by itself."""
     addresses = tuple(address for address in one.addresses if attachment.ipv6 or ":" not in address)
     own = replace(
@@ -115,7 +115,8 @@ def _bound(
         silent_ports=(one.port,) if one.silent else (),
         redirected=False,
     )
-    return Listener(own, one.http, one.tcp, one.chooser, patches)
+    if addresses:
+        yield Listener(own, one.http, one.tcp, one.chooser, patches)
 
 
 def listeners_of(
@@ -135,7 +136,8 @@ def listeners_of(
     )
     patches = of(seen.view.patches, LISTENERS)
     yield Listener(entrance, outbound.http, outbound.tcp, outbound.chooser, patches)
-    yield from (_bound(one, entrance, attachment, patches) for one in outbound.bound)
+    for one in outbound.bound:
+        yield from _bound(one, entrance, attachment, patches)
     service = owner.service_fqdn
     yield from inbound.door_listeners(resident.doors, attachment, service, resident.side, normalization)
     if strict.closed:
