@@ -6,6 +6,7 @@ import http.server
 import ssl
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.docker.compose import ComposeProject
 from tests.docker.conftest import compose_file
 from tests.docker.mesh import Mesh, meshed
 
-WEB = ["python3", "-m", "http.server", "8000"]
+WEB = ["python3", "-m", "http.server", "8000", "-d", "/"]
+EXPOSED = 18089
 SERVICES = {
     "client": {"command": ["sleep", "3600"]},
     "outside": {"command": WEB, "labels": {"meshlite.enable": "false"}},
@@ -167,6 +169,22 @@ def test_an_outside_host_is_called_through_the_egress_gateway_while_it_is_asked_
         assert mesh.status()["problems"] == []
         mesh("egress", HOST, "--clear")
         mesh.eventually(lambda: HOST not in mesh.project.exec("client", "cat", "/etc/hosts"), "it is gone")
+
+
+def test_a_service_is_called_from_outside_while_it_is_exposed(mesh: Mesh) -> None:
+    """`meshlite expose SERVICE` and nothing else: by the host, and by a container that is not in the mesh."""
+    project = mesh.project
+    host = project.exec("outside", "sh", "-c", "ip route show default | cut -d' ' -f3")
+    url = f"http://{host}:{EXPOSED}/"
+    assert project.curl("outside", url)[0] == 0, "nobody listens there"
+    mesh("expose", "shown", "-n", "other", "--port", str(EXPOSED), "--path", "/etc")
+    mesh.eventually(lambda: project.curl("outside", f"{url}etc/os-release")[0] == 200, "it answers")
+    assert project.curl("outside", url)[0] == 404, "another path"
+    with urllib.request.urlopen(f"http://127.0.0.1:{EXPOSED}/etc/os-release", timeout=60) as answer:
+        assert b"ID=" in answer.read()
+    assert mesh.status()["problems"] == []
+    mesh("expose", "shown", "-n", "other", "--clear")
+    mesh.eventually(lambda: project.curl("outside", url)[0] == 0, "its port is closed")
 
 
 def counter(name: str) -> int:
