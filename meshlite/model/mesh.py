@@ -94,7 +94,7 @@ class Resource(Frozen):
     @property
     def kind_key(self) -> str:
         """The kind; with its group where Istio has a kind of that name, too: `Gateway`."""
-        return kind_key(self.api_group, self.kind)
+        return kind_key(self.api_group, self.kind) if self.kind == "Gateway" else self.kind
 
     @property
     def key(self) -> str:

@@ -24,7 +24,11 @@ def remembering(snapshot: Snapshot, node: NodeView, last: Memory) -> tuple[Trans
     """
     problems: dict[tuple[str, str], Problem] = {}
 
-    made = {resource.key: made_from(resource.annotations) for resource in snapshot.resources}
+    made = {
+        resource.key: parents
+        for resource in snapshot.resources
+        if resource.annotations and (parents := made_from(resource.annotations))
+    }
 
     def report(resource: str, reason: str) -> None:
         for key in made.get(resource) or (resource,):

@@ -22,7 +22,7 @@ from meshlite.model.workload import Port
 from meshlite.translate.gateway_api.backends import NOWHERE
 from meshlite.translate.gateway_api.convert import Conversion, convert
 from meshlite.translate.gateway_api.world import Known, World
-from meshlite.translate.plan.resources import Applied
+from meshlite.translate.plan.resources import Applied, Read
 from tests.conformance import corpus
 
 FOLDER = corpus.ROOT / "7-gateway-api/istio/pilot/pkg/config/kube/gateway/testdata"
@@ -84,7 +84,7 @@ def converted(path: Path) -> Conversion:
         ("1.2.3.4",),
         frozenset(CREDENTIALS.split()),
     )
-    return convert(World(_typed(documents), known))
+    return convert(World(Read(_typed(documents)), known))
 
 
 def _typed(documents: list[Resource]) -> dict[str, Applied[Message]]:

@@ -17,7 +17,7 @@ from meshlite.model.validate import verdict
 from meshlite.model.workload import Port
 from meshlite.translate.gateway_api.convert import Conversion, convert
 from meshlite.translate.gateway_api.world import Known, World
-from meshlite.translate.plan.resources import Applied
+from meshlite.translate.plan.resources import Applied, Read
 
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -62,7 +62,7 @@ def converted(*texts: str, services: tuple[Service, ...] = SERVICES, **more: Any
     spaces = {one.namespace for one in (*services, *resources)}
     fields = {"namespaces": {name: {} for name in spaces}, **more}
     known = Known({service.fqdn: service for service in services}, **fields)
-    return convert(World(typed(resources), known))
+    return convert(World(Read(typed(resources)), known))
 
 
 def typed(resources: list[Resource]) -> dict[str, Applied[Message]]:
@@ -381,7 +381,7 @@ def test_whatever_is_written_converts_the_same_in_any_order(
 
     def run(given: list[Resource]) -> Conversion:
         ordered = sorted(given, key=lambda one: (one.sequence, one.key))
-        return convert(World(typed(ordered), known))
+        return convert(World(Read(typed(ordered)), known))
 
     made = run(numbered)
     assert made == run(shuffled)

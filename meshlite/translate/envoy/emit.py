@@ -74,6 +74,8 @@ Made = Mapping[str, Encoded | Patched]
 
 def _batch(made: Made) -> Batch:
     patched = [one for one in made.values() if isinstance(one, Patched)]
+    if not patched:
+        return Batch({name: made[name] for name in sorted(made)})  # type: ignore[misc]
     bodies = ((name, one.encoded if isinstance(one, Patched) else one) for name, one in sorted(made.items()))
     return Batch(
         {name: body for name, body in bodies if body is not None},
@@ -105,22 +107,23 @@ def _clusters(
 ) -> Batch:
     own = {name: memo.of(name, _original, name, source, mark) for name, source in cluster.ORIGINAL.items()}
     own[BLACK_HOLE] = memo.of(BLACK_HOLE, _black_hole)
-    made: dict[str, Encoded | Patched] = {**added, **own}
+    plain = memo.each_within("own", _cluster, {one.name: one for one in clusters})
+    made: dict[str, Encoded | Patched] = {**added, **own, **plain}
     for one in clusters:
-        made[one.name] = plain = memo.within(one.name, _cluster, one)
         if one.patches:
-            name = ("patched", one.name)
-            made[one.name] = memo.of(name, patch_cluster.cluster, plain, one.patches, one.host)
+            made[one.name] = memo.of(
+                ("patched", one.name), patch_cluster.cluster, plain[one.name], one.patches, one.host
+            )
     for door in inbound:
-        made[door.name] = plain = memo.of(door.name, _inbound, door)
+        made[door.name] = own_door = memo.of(door.name, _inbound, door)
         if door.patches:
             name = ("patched", door.name)
-            made[door.name] = memo.of(name, patch_cluster.cluster, plain, door.patches, door.host)
+            made[door.name] = memo.of(name, patch_cluster.cluster, own_door, door.patches, door.host)
     return _batch(made)
 
 
 def _endpoints(memo: Memo, sets: tuple[EndpointSet, ...]) -> Batch:
-    return _batch({set.cluster: memo.of(set.cluster, _endpoint_set, set) for set in sets})
+    return _batch(memo.each_within("own", _endpoint_set, {set.cluster: set for set in sets}))
 
 
 def _listeners(
@@ -128,10 +131,13 @@ def _listeners(
 ) -> Batch:
     """Choosers and TCP chains are the same for many listeners, so they are put together once for all."""
     made = dict(added)
+    shared: dict[tuple[bool, int, int], bytes] = {}
     for one in listeners:
         name, inbound = one.entrance.name, one.entrance.inbound
-        shared = memo.within((id(one.tcp), id(one.chooser)), _shared, inbound, one.tcp, one.chooser)
-        made[name] = plain = memo.within(name, _listener, one.entrance, one.http, shared)
+        kind = (inbound, id(one.tcp), id(one.chooser))
+        if kind not in shared:
+            shared[kind] = memo.within(kind, _shared, inbound, one.tcp, one.chooser)
+        made[name] = plain = memo.within(name, _listener, one.entrance, one.http, shared[kind])
         if one.patches:
             made[name] = _patched(memo, name, plain, Captured(one.entrance), one.patches)
     for door in gateways:
@@ -203,20 +209,24 @@ def _usage(http: Http, policy: Policy, mark: int, guard: Guard) -> bytes:
     return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark, guard))
 
 
-def _endpoint_set(set: EndpointSet) -> Encoded:
+def _endpoint_set(memo: Memo, set: EndpointSet) -> Encoded:
     return Encoded.of(schema.encode(schema.ENDPOINTS, cluster.endpoints(set)))
 
 
 def _table(memo: Memo, table: RouteTable) -> Encoded:
     head = schema.encode(schema.ROUTES, route.table_head(table.name))
-    return Encoded.of(b"".join((head, *(memo.within(host.name, _host, host) for host in table.hosts))))
+    hosts = {host.name: host for host in table.hosts}
+    return Encoded.of(b"".join((head, *memo.each_within("hosts", _host, hosts).values())))
 
 
 def _host(memo: Memo, host: VirtualHost) -> bytes:
     """As a field of the table it is in."""
     head = schema.encode(_HOST, route.host_head(host.name, host.domains, host.encrypted))
-    routes = (memo.within(id(one), _route, one) for one in host.routes)
-    return schema.embedded(schema.ROUTES, "virtual_hosts", b"".join((head, *routes)))
+    routes = {id(one): one for one in host.routes}
+    made = memo.each_within("routes", _route, routes)
+    return schema.embedded(
+        schema.ROUTES, "virtual_hosts", b"".join((head, *(made[id(one)] for one in host.routes)))
+    )
 
 
 def _route(memo: Memo, one: Route) -> bytes:

@@ -53,7 +53,8 @@ class Replica:
     """A workload of a service. `dial`: the address this node reaches it at, empty if it cannot.
 
     `addresses`: its own ones, by which neighbours on this node may call it. `subset` names it alone.
-    `targets`: service port -> the port it listens on, where these may differ. `weight` 0: 1.
+    `targets`: service port -> the port it listens on, where these may differ. `weight` 0: 1. `service`: the
+    FQDN of the workload's own.
     """
 
     workload: Workload
@@ -62,6 +63,7 @@ class Replica:
     addresses: tuple[str, ...]
     targets: Mapping[int, int] | None = None
     weight: int = 0
+    service: str = ""
 
     @property
     def subset(self) -> str:
@@ -195,31 +197,28 @@ def catalog(
     memo: Memo, services: tuple[Service, ...], workloads: tuple[Workload, ...], node: NodeView
 ) -> tuple[Catalog, Replicas]:
     replicas = _replicas(memo, workloads, node)
-    ordered = sorted(services, key=lambda service: service.fqdn)
-    aliases = _aliases(ordered, replicas)
-    callees = {
-        fqdn: memo.of(
-            fqdn,
-            _callee,
-            service,
-            virtual_forms(service.address, node.virtual_network6),
-            replicas.get(fqdn, ()),
-            aliases[fqdn],
-        )
-        for fqdn, service in ((service.fqdn, service) for service in ordered)
+    shared = memo.each("shared aliases", _shared, replicas)
+    ordered = memo.of("services", _by_fqdn, services)
+    aliases = memo.of("aliases", _aliases, ordered, shared)
+    found = {
+        fqdn: (service, replicas.get(fqdn, ()), aliases.get(fqdn, ())) for fqdn, service in ordered.items()
     }
-    return memo.same("catalog", Catalog(callees)), replicas
+    callees = memo.each("callees", _callee, found, node.virtual_network6)
+    return memo.of("catalog", Catalog, callees), replicas
 
 
-def _callee(
-    service: Service, virtual: tuple[str, ...], replicas: tuple[Replica, ...], aliases: tuple[str, ...]
-) -> Callee:
+def _by_fqdn(services: tuple[Service, ...]) -> Mapping[str, Service]:
+    return {service.fqdn: service for service in sorted(services, key=lambda service: service.fqdn)}
+
+
+def _callee(found: tuple[Service, tuple[Replica, ...], tuple[str, ...]], virtual_network6: str) -> Callee:
+    service, replicas, aliases = found
     ports = _ports(_known_ports(service, replicas))
     return Callee(
         service.name,
         service.namespace,
         service.fqdn,
-        virtual,
+        virtual_forms(service.address, virtual_network6),
         ports,
         aliases,
         {
@@ -238,19 +237,26 @@ def _export_to(service: Service, replicas: tuple[Replica, ...]) -> tuple[str, ..
     return tuple(sorted({place for replica in replicas for place in replica.workload.export_to}))
 
 
-def _replicas(memo: Memo, workloads: Iterable[Workload], node: NodeView) -> Replicas:
-    """In the order of their names."""
-    dial = _dial_addresses(workloads, node)
+def _replicas(memo: Memo, workloads: tuple[Workload, ...], node: NodeView) -> Replicas:
+    """Of each service in the order of their names."""
+    dial = memo.of("dial", _dial_addresses, workloads, node).get
+    places = {one.id: (one, dial(one.id, ""), one.node == node.name) for one in workloads}
+    made = memo.each("replica", _replica, places)
     found: dict[str, list[Replica]] = {}
-    for workload in sorted(workloads, key=lambda workload: (workload.name, workload.id)):
-        local = workload.node == node.name
-        replica = memo.of(("replica", workload.id), _replica, workload, dial.get(workload.id, ""), local)
-        found.setdefault(workload.service_fqdn, []).append(replica)
-    return {fqdn: memo.same(("replicas", fqdn), tuple(replicas)) for fqdn, replicas in found.items()}
+    for replica in made.values():
+        found.setdefault(replica.service, []).append(replica)
+    return memo.each("replicas", _in_order, {fqdn: tuple(group) for fqdn, group in found.items()})
 
 
-def _replica(workload: Workload, dial: str, local: bool) -> Replica:
-    return Replica(workload, labels(workload), dial, _addresses(workload) if local else ())
+def _replica(placed: tuple[Workload, str, bool]) -> Replica:
+    workload, dial, local = placed
+    return Replica(
+        workload, labels(workload), dial, _addresses(workload) if local else (), service=workload.service_fqdn
+    )
+
+
+def _in_order(group: tuple[Replica, ...]) -> tuple[Replica, ...]:
+    return tuple(sorted(group, key=lambda one: (one.workload.name, one.workload.id)))
 
 
 def alone(replicas: Iterable[Replica], port: int) -> tuple[Replica, ...]:
@@ -307,15 +313,19 @@ def _rank(port: Port) -> tuple[bool, int, str]:
     return port.protocol == "auto", _TRUST[port.origin], port.protocol
 
 
-def _aliases(services: Iterable[Service], replicas: Replicas) -> Mapping[str, tuple[str, ...]]:
+def _shared(replicas: tuple[Replica, ...]) -> tuple[str, ...]:
+    return tuple(sorted({alias.lower() for alias in shared_aliases(one.workload for one in replicas)}))
+
+
+def _aliases(
+    services: Mapping[str, Service], shared: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
     """Aliases by service. A service's own name comes before any alias, then the first service has it."""
-    services = tuple(services)
-    taken = {(service.namespace, service.name) for service in services}
+    taken = {(service.namespace, service.name) for service in services.values()}
     aliases: dict[str, tuple[str, ...]] = {}
-    for service in services:
-        shared = shared_aliases(replica.workload for replica in replicas.get(service.fqdn, ()))
-        names = {alias.lower() for alias in shared}
-        free = tuple(sorted(name for name in names if (service.namespace, name) not in taken))
-        taken.update((service.namespace, name) for name in free)
-        aliases[service.fqdn] = free
+    for fqdn, service in services.items():
+        if names := shared.get(fqdn):
+            free = tuple(name for name in names if (service.namespace, name) not in taken)
+            taken.update((service.namespace, name) for name in free)
+            aliases[fqdn] = free
     return aliases

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from meshlite.model.locality import Locality, locality
 from meshlite.model.networking import Subset
@@ -19,7 +20,7 @@ from meshlite.translate.plan.guards import ServiceGuard
 from meshlite.translate.plan.locality import Here, There, caller_keys, labels_of, order, zoned
 from meshlite.translate.plan.patch import CLUSTERS, ROUTES, Patch, about, of
 from meshlite.translate.plan.policy import effective, policy
-from meshlite.translate.plan.resources import Report
+from meshlite.translate.plan.resources import Told
 from meshlite.translate.plan.rules import Rule, Rules
 from meshlite.translate.plan.scope import Scope, scoped
 
@@ -189,12 +190,12 @@ def clusters(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, node: NodeVi
 
     And for each replica that callers may dial by its own address: who does so means that one, well or not.
     """
-    found = ((use, _resolved(use.service, replicas), here) for use, here in _seen(uses, replicas, node))
-    return tuple(
-        cluster
-        for use, resolved, here in found
-        for cluster in memo.of(use.key, _clusters, use, resolved, node.mark, here)
-    )
+    heres = _heres(memo, uses, replicas, node)
+    found = {
+        use.key: (use, _resolved(use.service, replicas), here) for use, here in zip(uses, heres, strict=True)
+    }
+    made = memo.each("clusters", _clusters, found, node.mark)
+    return tuple(chain.from_iterable(made.values()))
 
 
 def _resolved(service: Callee, replicas: Replicas) -> tuple[Replica, ...]:
@@ -202,31 +203,46 @@ def _resolved(service: Callee, replicas: Replicas) -> tuple[Replica, ...]:
     return replicas.get(service.key, ()) if service.discovery in ("strict_dns", "logical_dns") else ()
 
 
-def _seen(uses: tuple[Use, ...], replicas: Replicas, node: NodeView) -> Iterator[tuple[Use, Here]]:
-    """Each use with what is known of where its callers are."""
+def _heres(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, node: NodeView) -> Iterable[Here]:
+    """For each use what is known of where its callers are."""
+    kinds = memo.of("kinds", _kinds, uses)
     place = locality(node.locality)
     callers: Mapping[Locality, int] = {}
-    if any(use.rule is not None and zoned(use.rule) for use in uses):
+    if any(counted for _, counted in kinds):
         workloads = (replica.workload for group in replicas.values() for replica in group)
         callers = Counter(locality(workload.locality) for workload in workloads if workload.captured)
-    for use in uses:
-        counted = callers if use.rule is not None and zoned(use.rule) else {}
-        yield use, Here(place, labels_of(place, node.name, dict(use.labels)), counted)
+    wanted = {kind: kind for kind in kinds}
+    made = memo.each("here", _here, wanted, place, node.name, callers)
+    return map(made.__getitem__, kinds)
+
+
+_Kind = tuple[tuple[tuple[str, str], ...], bool]
+"""Labels of callers, and whether it matters how many there are."""
+
+
+def _kinds(uses: tuple[Use, ...]) -> tuple[_Kind, ...]:
+    return tuple((use.labels, use.rule is not None and zoned(use.rule)) for use in uses)
+
+
+def _here(kind: _Kind, place: Locality, node: str, callers: Mapping[Locality, int]) -> Here:
+    own, counted = kind
+    return Here(place, labels_of(place, node, dict(own)), callers if counted else {})
 
 
 def endpoints(
     memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains, node: NodeView
 ) -> tuple[EndpointSet, ...]:
     """The endpoints of each cluster."""
-    made: list[EndpointSet] = []
-    for use, here in _seen(uses, replicas, node):
-        if use.service.discovery == "eds":
-            own = replicas.get(use.service.key, ())
-            made += memo.of(use.key, _endpoint_sets, use, own, chains if use.chained else {}, here)
-    return tuple(made)
+    found = {
+        use.key: (use, replicas.get(use.service.key, ()), chains if use.chained else {}, here)
+        for use, here in zip(uses, _heres(memo, uses, replicas, node), strict=True)
+        if use.service.discovery == "eds"
+    }
+    return tuple(chain.from_iterable(memo.each("sets", _endpoint_sets, found).values()))
 
 
-def _clusters(use: Use, resolved: tuple[Replica, ...], mark: int, here: Here) -> tuple[Cluster, ...]:
+def _clusters(wanted: tuple[Use, tuple[Replica, ...], Here], mark: int) -> tuple[Cluster, ...]:
+    use, resolved, here = wanted
     service, made = use.service, []
     for port in service.ports.values():
         for subset in use.subsets:
@@ -245,9 +261,8 @@ def _clusters(use: Use, resolved: tuple[Replica, ...], mark: int, here: Here) ->
     return tuple(made)
 
 
-def _endpoint_sets(
-    use: Use, replicas: tuple[Replica, ...], chains: Chains, here: Here
-) -> tuple[EndpointSet, ...]:
+def _endpoint_sets(wanted: tuple[Use, tuple[Replica, ...], Chains, Here]) -> tuple[EndpointSet, ...]:
+    use, replicas, chains, here = wanted
     made = []
     for port in use.service.ports:
         for subset in use.subsets:
@@ -318,9 +333,11 @@ def _endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:
     return Endpoint(replica.dial, own, workload.name, workload.version, chain, replica.weight)
 
 
-def report_unused(rules: Rules, services: Catalog, report: Report) -> None:
-    """Say which rules are about hosts that the mesh does not have."""
-    for rule in rules.every():
-        if not rule.host.startswith("*") and rule.host not in services.services:
-            for key in rule.keys:
-                report(key, f"host {rule.host} is not in the mesh: the rule has no effect")
+def unused(rules: Rules, services: Mapping[str, Callee]) -> Told:
+    """Which rules are about hosts that the mesh does not have."""
+    return tuple(
+        (key, f"host {rule.host} is not in the mesh: the rule has no effect")
+        for rule in rules.every()
+        if not rule.host.startswith("*") and rule.host not in services
+        for key in rule.keys
+    )

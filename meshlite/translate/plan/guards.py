@@ -13,7 +13,7 @@ from meshlite.model.provider import ExtensionProvider
 from meshlite.model.rules.labels import DRY_RUN
 from meshlite.model.security import AuthorizationPolicy, RequestAuthentication
 from meshlite.model.workload import Workload
-from meshlite.translate.memo import Memo
+from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.plan.asking import asking
 from meshlite.translate.plan.attachment import Called, attached, chooses, near, served, targets, wanted
 from meshlite.translate.plan.authorization import clauses
@@ -223,42 +223,34 @@ def guards(memo: Memo, services: Catalog, replicas: Replicas, all: Book, copied:
     every = (*services.services.values(), *services.others)
     namespaces = {service.namespace for service in every}
     namespaces |= {one.workload.namespace for group in replicas.values() for one in group}
-    books = {name: memo.same(("book", name), all.near(name)) for name in sorted(namespaces)}
-    found = {
-        key: memo.of(("of", key), _of_replicas, group, _those(books, group))
-        for key, group in replicas.items()
-    }
-    by_service = {
-        service.key: memo.of(
-            service.key,
-            _service_guard,
-            service,
-            found.get(service.key, ()),
-            books[service.namespace],
-            service.fqdn in copied,
-        )
-        for service in every
-    }
-    apart = (one for key, made in by_service.items() if made.apart for one, _, _ in found.get(key, ()))
-    by_workload = {one: guard for group in found.values() for one, guard, _ in group}
-    return memo.same("guarding", Guarding(by_service, by_workload, frozenset(apart)))
+    near = memo.each("near", _near, {name: name for name in sorted(namespaces)}, all)
+    found = memo.each("of", _of_replicas, replicas, Looked(near))
+    wanted = {one.key: (one, found.get(one.key, ()), one.fqdn in copied) for one in every}
+    by_service = memo.each("service", _service_guard, wanted, Looked(near))
+    return memo.of("guarding", _guarding, by_service, found)
+
+
+def _near(namespace: str, all: Book) -> Book:
+    return all.near(namespace)
 
 
 Guarded = tuple[tuple[str, Guard, bool], ...]
 """Replicas of a service: the workload's id, what stands before it, whether it is called on the same ports."""
 
 
-def _those(books: Mapping[str, Book], group: tuple[Replica, ...]) -> tuple[Book, ...]:
-    return tuple(books[one.workload.namespace] for one in group)
-
-
-def _of_replicas(group: tuple[Replica, ...], books: tuple[Book, ...]) -> Guarded:
+def _of_replicas(group: tuple[Replica, ...], near: Mapping[str, Book]) -> Guarded:
     """Those that run; what is only declared to be somewhere has nothing of the mesh beside it."""
     return tuple(
-        (one.workload.id, guard_of(near, one.workload), _straight(one))
-        for one, near in zip(group, books, strict=True)
+        (one.workload.id, guard_of(near[one.workload.namespace], one.workload), _straight(one))
+        for one in group
         if one.workload.source != "resource"
     )
+
+
+def _guarding(by_service: Mapping[str, ServiceGuard], found: Mapping[str, Guarded]) -> Guarding:
+    apart = (one for key, made in by_service.items() if made.apart for one, _, _ in found.get(key, ()))
+    by_workload = {one: guard for group in found.values() for one, guard, _ in group}
+    return Guarding(by_service, by_workload, frozenset(apart))
 
 
 def _straight(replica: Replica) -> bool:
@@ -269,7 +261,10 @@ def _alike(found: Guarded) -> bool:
     return all(straight for _, _, straight in found)
 
 
-def _service_guard(service: Callee, found: Guarded, near: Book, copied: bool) -> ServiceGuard:
+def _service_guard(wanted: tuple[Callee, Guarded, bool], books: Mapping[str, Book]) -> ServiceGuard:
+    """`wanted`: a service, its replicas, and whether copies of requests are sent to it."""
+    service, found, copied = wanted
+    near = books[service.namespace]
     guards = {guard for _, guard, _ in found}
     if not found and service.external:
         return ServiceGuard(Guard(near.attached(service.resources).rules))

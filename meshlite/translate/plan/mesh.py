@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from meshlite.model.extensions import TrafficExtension, WasmPlugin
 from meshlite.model.mesh import Snapshot
@@ -27,7 +28,7 @@ from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, catalog, 
 from meshlite.translate.plan.confinement import confined
 from meshlite.translate.plan.delegate import delegated
 from meshlite.translate.plan.destinations import (
-    report_unused,
+    unused,
 )
 from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.external import with_declared
@@ -64,6 +65,10 @@ class Mesh:
     book: Book
     guards: Guarding
 
+    @cached_property
+    def by_key(self) -> Mapping[str, Applied[VirtualService]]:
+        return {one.key: one for one in self.virtual_services}
+
     def scope(self, caller: Caller) -> Scope:
         return scope(self.sidecars, self.unknown, caller)
 
@@ -98,15 +103,14 @@ def mesh_of(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, rep
     known = Looked(services.services)
     virtual_services, told = memo.of("delegated", delegated, of_kind(resources, VirtualService), known)
     tell(told, report)
-    selectors = memo.of(
-        "selectors", _selectors, destination_rules, virtual_services, sidecars, filters, plugged
-    )
+    traits = memo.each("traits", _traits, {one.key: one for one in virtual_services})
+    selectors = memo.of("selectors", _selectors, destination_rules, traits, sidecars, filters, plugged)
     domains = Trust(snapshot.trust_domain, settings.trust_domain_aliases)
     providers = settings.extension_providers
     written, told = memo.within("book", book, resources, domains, snapshot.key_sets, providers, services)
     tell(told, report)
-    copied = memo.of("copied", _copied, virtual_services, Looked(services.services))
-    report_unused(destination_rules, services, report)
+    copied = memo.of("copied", _copied, traits, Looked(services.services))
+    tell(memo.of("unused", unused, destination_rules, Looked(services.services)), report)
     tell(report_overlaid(sidecars), report)
     return Mesh(
         services,
@@ -146,34 +150,43 @@ def _label_keys(rules: Rules) -> frozenset[str]:
     return frozenset[str]().union(*(caller_keys(rule) for rule in rules.every()))
 
 
-def _copied(
-    virtual_services: tuple[Applied[VirtualService], ...], known: Mapping[str, Callee]
-) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What of a VirtualService concerns more than its own routes: labels of callers that it tells apart, and
+    hosts, as seen from its namespace, that it sends copies of requests to.
+    """
+
+    selectors: frozenset[Selector]
+    mirrors: frozenset[tuple[str, str]]
+
+
+def _traits(one: Applied[VirtualService]) -> Traits:
+    spec = one.spec
+    rules = (rule for rules in (spec.http, spec.tls, spec.tcp) for rule in rules)
+    labels = (block.source_labels for rule in rules for block in rule.match)
+    copies = (destination.host for rule in spec.http for destination, _ in mirrors(rule))
+    return Traits(
+        frozenset(selector(wanted) for wanted in labels if wanted),
+        frozenset((host, one.namespace) for host in copies),
+    )
+
+
+def _copied(traits: Mapping[str, Traits], known: Mapping[str, Callee]) -> frozenset[str]:
     """Hosts that copies of requests are sent to."""
     return frozenset(
-        resolve_known(destination.host, one.namespace, known)
-        for one in virtual_services
-        for rule in one.spec.http
-        for destination, _ in mirrors(rule)
+        resolve_known(host, namespace, known) for one in traits.values() for host, namespace in one.mirrors
     )
 
 
 def _selectors(
     rules: Rules,
-    virtual_services: tuple[Applied[VirtualService], ...],
+    traits: Mapping[str, Traits],
     sidecars: tuple[Applied[Sidecar], ...],
     filters: tuple[Applied[EnvoyFilter], ...],
     plugins: tuple[Plugin, ...],
 ) -> tuple[Selector, ...]:
     """All labels that a resource tells callers apart by."""
     selectors = {rule.wanted for rule in rules.every() if rule.wanted}
-    blocks = (
-        block
-        for one in virtual_services
-        for routes in (one.spec.http, one.spec.tls, one.spec.tcp)
-        for route in routes
-        for block in route.match
-    )
-    selectors |= {selector(block.source_labels) for block in blocks if block.source_labels}
+    selectors |= {wanted for one in traits.values() for wanted in one.selectors}
     selectors |= {selector(labels) for labels in (*scoping(sidecars), *patching(filters), *plugging(plugins))}
     return tuple(sorted(selectors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import Generic, TypeVar, cast
 
@@ -37,7 +38,7 @@ class Applied(Generic[T]):
     resource: Resource
     spec: T
 
-    @property
+    @cached_property
     def key(self) -> str:
         return self.resource.key
 
@@ -51,22 +52,33 @@ class Applied(Generic[T]):
         return self.resource.namespace
 
 
-Read = Mapping[str, Applied[Message]]
-"""Resources by key in order of application."""
+@dataclass(frozen=True)
+class Read:
+    """Resources by key in order of application."""
+
+    by_key: Mapping[str, Applied[Message]]
+
+    @cached_property
+    def by_spec(self) -> Mapping[type[Message], tuple[Applied[Message], ...]]:
+        found: dict[type[Message], list[Applied[Message]]] = {}
+        for applied in self.by_key.values():
+            found.setdefault(type(applied.spec), []).append(applied)
+        return {spec: tuple(ones) for spec, ones in found.items()}
 
 
 def read(memo: Memo, resources: tuple[Resource, ...]) -> tuple[Read, Told]:
     """All of a snapshot's. One that cannot be read is told of and left out."""
-    read: dict[str, Applied[Message]] = {}
-    told: list[tuple[str, str]] = []
     keyed = [(resource.sequence, resource.key, resource) for resource in resources]
-    for _, key, resource in sorted(keyed, key=itemgetter(0, 1)):
-        found = memo.of(key, _applied, resource)
-        if isinstance(found, str):
-            told.append((key, f"{found}; the resource has no effect"))
-        else:
-            read[key] = found
-    return read, tuple(told)
+    ordered = {key: resource for _, key, resource in sorted(keyed, key=itemgetter(0, 1))}
+    return memo.of("read", _readable, memo.each("applied", _applied, ordered))
+
+
+def _readable(found: Mapping[str, Applied[Message] | str]) -> tuple[Read, Told]:
+    told = ((key, one) for key, one in found.items() if isinstance(one, str))
+    return (
+        Read({key: one for key, one in found.items() if not isinstance(one, str)}),
+        tuple((key, f"{reason}; the resource has no effect") for key, reason in told),
+    )
 
 
 def _applied(resource: Resource) -> Applied[Message] | str:
@@ -82,9 +94,7 @@ def _applied(resource: Resource) -> Applied[Message] | str:
 
 
 def of_kind(resources: Read, spec: type[T]) -> tuple[Applied[T], ...]:
-    return tuple(
-        cast("Applied[T]", applied) for applied in resources.values() if isinstance(applied.spec, spec)
-    )
+    return cast("tuple[Applied[T], ...]", resources.by_spec.get(spec, ()))
 
 
 def visible(export_to: tuple[str, ...], owner: str, namespace: str) -> bool:

@@ -47,86 +47,108 @@ def default_retry(service: Callee | None, port: int) -> Retry:
     return _RETRY if known is not None and known.http == "http2" else _RETRY_UNSENT
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which hosts a VirtualService wants among those that a group of callers may call. `owner`: its key.
+
+    `hosts`: for HTTP, as written and as meant. `connections`: for TLS and TCP. The lowest `rank` comes first.
+    """
+
+    owner: str
+    written: str
+    rank: int
+    hosts: tuple[tuple[str, str], ...]
+    connections: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Stranger:
     """A host that is no service of the mesh, routed by `owner` for who names it on one of the `ports`."""
 
     host: str
-    owner: Applied[VirtualService]
+    owner: str
     ports: frozenset[int]
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The VirtualServices that a group of callers follows: by service (FQDN), and for other hosts.
+    """The VirtualServices (keys) that a group of callers follows: by service (FQDN), and for other hosts.
 
     One has all HTTP of a host. `connections`: for TLS and TCP all that name the service count, in order.
     """
 
-    by_service: Mapping[str, Applied[VirtualService]]
+    by_service: Mapping[str, str]
     strangers: tuple[Stranger, ...]
-    connections: Mapping[str, tuple[Applied[VirtualService], ...]]
+    connections: Mapping[str, tuple[str, ...]]
 
 
-def select(
-    applied: tuple[Applied[VirtualService], ...], caller: Caller, seen: Catalog, all: Catalog, scope: Scope
-) -> tuple[Selected, Told]:
+def claim(
+    one: Applied[VirtualService], caller: Caller, scope: Scope, services: Mapping[str, Callee]
+) -> Claim | None:
+    """None: these callers do not follow it."""
+    if not _for(one, caller, services, scope):
+        return None
+    spec = one.spec
+    meant = [(written, resolve_known(written, one.namespace, services)) for written in spec.hosts]
+    return Claim(
+        one.key,
+        one.written,
+        rank(one),
+        tuple(meant) if spec.http else (),
+        tuple(host for _, host in meant) if spec.tls or spec.tcp else (),
+    )
+
+
+def select(claims: Mapping[str, Claim | None], seen: Catalog, all: Catalog) -> tuple[Selected, Told]:
     """Who owns each host: private resources first, then public ones; within these the first applied."""
     told: list[tuple[str, str]] = []
-    services = all.services
-    candidates = [one for one in applied if _for(one, caller, services, scope)]
-    candidates.sort(key=rank)
-    owners: dict[str, Applied[VirtualService]] = {}
-    named: dict[str, list[Applied[VirtualService]]] = {}
+    candidates = sorted((one for one in claims.values() if one is not None), key=lambda one: one.rank)
+    owners: dict[str, Claim] = {}
+    named: dict[str, list[str]] = {}
     for one in candidates:
-        for written in one.spec.hosts if one.spec.tls or one.spec.tcp else ():
-            named.setdefault(resolve_known(written, one.namespace, services), []).append(one)
-        for written in one.spec.hosts if one.spec.http else ():
-            host = resolve_known(written, one.namespace, services)
+        for host in one.connections:
+            named.setdefault(host, []).append(one.owner)
+        for written, host in one.hosts:
             owner = owners.setdefault(host, one)
-            if owner.key != one.key:
+            if owner is not one:
                 reason = f"host {written} already belongs to {owner.written}, which was applied before"
-                told.append((one.key, reason))
+                told.append((one.owner, reason))
     wild = sorted((host for host in owners if host.startswith("*")), key=closeness, reverse=True)
-    by_service: dict[str, Applied[VirtualService]] = {}
+    by_service: dict[str, str] = {}
     for fqdn in seen.services:
         closest = fqdn if fqdn in owners else next((host for host in wild if fits(host, fqdn)), None)
         if closest is not None:
-            by_service[fqdn] = owners[closest]
-    connections = _connections(named, services, candidates) if named else {}
+            by_service[fqdn] = owners[closest].owner
+    connections = _connections(named, all.services, candidates) if named else {}
     return Selected(by_service, tuple(_strangers(owners, by_service, all)), connections), tuple(told)
 
 
 def _connections(
-    named: Mapping[str, list[Applied[VirtualService]]],
-    services: Iterable[str],
-    order: Sequence[Applied[VirtualService]],
-) -> dict[str, tuple[Applied[VirtualService], ...]]:
+    named: Mapping[str, list[str]], services: Iterable[str], order: Sequence[Claim]
+) -> dict[str, tuple[str, ...]]:
     """By service all that have a host which means it, in `order`. Only wildcards are compared with each."""
-    places = {one.key: place for place, one in enumerate(order)}
+    places = {one.owner: place for place, one in enumerate(order)}
     wild = [host for host in named if host.startswith("*")]
-    found: dict[str, tuple[Applied[VirtualService], ...]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for fqdn in services:
         hosts = [host for host in wild if fits(host, fqdn)]
-        ones = {places[one.key]: one for host in (fqdn, *hosts) for one in named.get(host, ())}
+        ones = {owner for host in (fqdn, *hosts) for owner in named.get(host, ())}
         if ones:
-            found[fqdn] = tuple(ones[place] for place in sorted(ones))
+            found[fqdn] = tuple(sorted(ones, key=places.__getitem__))
     return found
 
 
 def _strangers(
-    owners: Mapping[str, Applied[VirtualService]],
-    by_service: Mapping[str, Applied[VirtualService]],
-    services: Catalog,
+    owners: Mapping[str, Claim], by_service: Mapping[str, str], services: Catalog
 ) -> Iterator[Stranger]:
     """As in Istio: on the HTTP ports of the services that its VirtualService has, else on port 80 only."""
-    strangers = {host: one for host, one in owners.items() if not _reaches(host, services.services)}
-    ports: dict[str, set[int]] = {owner.key: set() for owner in strangers.values()}
+    strangers = {host: one.owner for host, one in owners.items() if not _reaches(host, services.services)}
+    ports: dict[str, set[int]] = {owner: set() for owner in strangers.values()}
     for fqdn, owner in by_service.items() if strangers else ():
-        if owner.key in ports:
-            ports[owner.key] |= services.services[fqdn].http_ports
+        if owner in ports:
+            ports[owner] |= services.services[fqdn].http_ports
     for host, owner in strangers.items():
-        yield Stranger(host, owner, frozenset(ports[owner.key] or {LONE_PORT}))
+        yield Stranger(host, owner, frozenset(ports[owner] or {LONE_PORT}))
 
 
 def _reaches(host: str, services: Mapping[str, Callee]) -> bool:

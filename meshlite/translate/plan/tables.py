@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from meshlite.model.names import answers
@@ -29,9 +29,12 @@ from meshlite.translate.plan.routing import Context, Selected, default_route, ro
 from meshlite.translate.plan.rules import Rule
 from meshlite.translate.plan.scope import Scope
 
+Owners = Mapping[str, Applied[VirtualService]]
+"""VirtualServices by key."""
+
 
 def table(
-    memo: Memo, view: Destinations, port: int, selected: Selected, fenced: Text
+    memo: Memo, view: Destinations, port: int, selected: Selected, owners: Owners, fenced: Text
 ) -> tuple[RouteTable, Told]:
     """All virtual hosts of a port, and what is wrong with resources. The last host takes requests that name
     no known one.
@@ -39,35 +42,34 @@ def table(
     Such a request goes where the client dialled: to a service or replica known by its address, and otherwise
     where the scope says; but not to a `fenced` address, which only services have.
     """
-    found = _Found(memo, view, port)
-    names = _Names()
-    services = view.services.on_port(port)
-    callable = tuple(service for service in services if service.ports[port].http != "none")
-    served = [(service.fqdn, found.served(service, selected)) for service in callable]
-    hosts = [found.host(fqdn, names.take(one.domains), one.routes) for fqdn, one in served]
-    replicas = [replica for service in callable for replica in found.replicas(service)]
-    hosts += [found.host(one.domains[0], names.take(one.domains), one.routes) for one in replicas]
-    hosts += _strangers(found, selected, names)
-    dialled = [route for one in (*(one for _, one in served), *replicas) for route in one.dialled]
+    services = tuple(one for one in view.services.on_port(port) if one.ports[port].http != "none")
+    by_service = selected.by_service
+    wanted = {one.fqdn: (one, owners[key] if (key := by_service.get(one.fqdn)) else None) for one in services}
+    strange = {one.host: (None, owners[one.owner]) for one in selected.strangers if port in one.ports}
+    shared = (view.caller, port, view.apart, view.scope)
+    known, rules = view.known.services, view.rules
+    served = memo.each("services", _served, wanted, *shared, Looked(known), Looked(rules))
+    strangers = memo.each("strangers", _served, strange, *shared, Looked(known), Looked(rules))
+    replicas = memo.each("replicas", _replica, _addressed(view, services, port))
+    hosts = _hosts(memo, port, served, replicas, {host: one for host, one in strangers.items() if one.routes})
+    dialled = [route for group in (served, replicas) for one in group.values() for route in one.dialled]
     name, unknown = _unknown(view.unknown, fenced)
-    rest = VirtualHost(name, ("*",), (*dialled, *unknown))
-    whole = (*(host for host in hosts if host.domains), memo.same("rest", rest))
-    return RouteTable(view.caller.table(port), whole, view.of_routes), tuple(found.told)
+    rest = memo.same("rest", VirtualHost(name, ("*",), (*dialled, *unknown)))
+    told = tuple(problem for group in (served, strangers) for one in group.values() for problem in one.told)
+    return RouteTable(view.caller.table(port), (*hosts, rest), view.of_routes), told
 
 
-@dataclass(frozen=True)
-class _Names:
-    """Each name leads to one virtual host only: Envoy refuses a table where two claim the same."""
+Replicated = Mapping[tuple[str, str], tuple[Addressed, str]]
+"""Replicas that may be called by an address of their own, with their clusters, by service and subset."""
 
-    taken: set[str] = field(default_factory=set)
 
-    def take(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """`wanted` has each name once."""
-        free = wanted
-        if not self.taken.isdisjoint(wanted):
-            free = tuple(name for name in wanted if name not in self.taken)
-        self.taken.update(free)
-        return free
+def _addressed(view: Destinations, services: Iterable[Callee], port: int) -> Replicated:
+    """Who calls a replica's own address, whatever name it has for it, means that one."""
+    return {
+        (service.fqdn, replica.subset): (replica, view.cluster(service.fqdn, replica.subset, port))
+        for service in services
+        for replica in service.addressed[port]
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +83,59 @@ class _Served:
     told: Told
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What callers find on one port, remembered by service; `told`: what is wrong with resources."""
+def _hosts(
+    memo: Memo,
+    port: int,
+    served: Mapping[str, _Served],
+    replicas: Mapping[tuple[str, str], _Served],
+    strangers: Mapping[str, _Served],
+) -> tuple[VirtualHost, ...]:
+    """Services first, then replicas by the first name that is theirs, then strangers."""
+    found: dict[Hashable, tuple[str, tuple[str, ...], tuple[Route, ...]]]
+    found = {fqdn: (fqdn, one.domains, one.routes) for fqdn, one in served.items()}
+    found |= {key: ("", one.domains, one.routes) for key, one in replicas.items()}
+    found |= {("stranger", host): (host, (host,), one.routes) for host, one in strangers.items()}
+    free = memo.of("names", _free, tuple(domains for _, domains, _ in found.values()))
+    wanted = {
+        key: (name or names[0], names, routes)
+        for (key, (name, _, routes)), names in zip(found.items(), free, strict=True)
+        if names
+    }
+    return tuple(memo.each("hosts", _host, wanted, port).values())
 
-    memo: Memo
-    view: Destinations
-    port: int
-    told: list[tuple[str, str]] = field(default_factory=list)
 
-    def served(self, service: Callee, selected: Selected) -> _Served:
-        return self._made(("service", service.fqdn), service, selected.by_service.get(service.fqdn))
+def _host(made: tuple[str, tuple[str, ...], tuple[Route, ...]], port: int) -> VirtualHost:
+    name, domains, routes = made
+    return VirtualHost(f"{name}:{port}", domains, routes)
 
-    def replicas(self, service: Callee) -> Iterator[_Served]:
-        """Who calls a replica's own address, whatever name it has for it, means that one."""
-        for replica in service.addressed[self.port]:
-            cluster = self.view.cluster(service.fqdn, replica.subset, self.port)
-            yield self.memo.of(("replica", service.fqdn, replica.subset), _replica, replica, cluster)
 
-    def stranger(self, host: str, owner: Applied[VirtualService]) -> tuple[Route, ...]:
-        return self._made(("stranger", host), None, owner).routes
-
-    def host(self, name: str, domains: tuple[str, ...], routes: tuple[Route, ...]) -> VirtualHost:
-        return self.memo.of(("host", name), VirtualHost, f"{name}:{self.port}", domains, routes)
-
-    def _made(self, name: Hashable, service: Callee | None, owner: Applied[VirtualService] | None) -> _Served:
-        view = self.view
-        known, rules = Looked(view.known.services), Looked(view.rules)
-        inputs = (service, owner, view.caller, self.port, known, rules, view.apart, view.scope)
-        made = self.memo.of(name, _served, *inputs)
-        self.told.extend(made.told)
-        return made
+def _free(wanted: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """Each name leads to one virtual host only, the first: Envoy refuses a table where two claim the same."""
+    taken: set[str] = set()
+    found = []
+    for names in wanted:
+        free = names
+        if not taken.isdisjoint(names):
+            free = tuple(name for name in names if name not in taken)
+        taken.update(free)
+        found.append(free)
+    return tuple(found)
 
 
 def _served(
-    service: Callee | None,
-    owner: Applied[VirtualService] | None,
+    wanted: tuple[Callee | None, Applied[VirtualService] | None],
     caller: Caller,
     port: int,
-    services: Mapping[str, Callee],
-    rules: Mapping[str, Rule | None],
     apart: frozenset[str],
     scope: Scope,
+    services: Mapping[str, Callee],
+    rules: Mapping[str, Rule | None],
 ) -> _Served:
-    """A VirtualService none of whose rules is for these callers on this port leaves the default in place."""
+    """A VirtualService none of whose rules is for these callers on this port leaves the default in place.
+
+    `wanted`: a service, None for a stranger, and who has its HTTP.
+    """
+    service, owner = wanted
     told: list[tuple[str, str]] = []
     known = Catalog(services)
     view = Destinations(known, caller, rules, apart, known, scope)
@@ -144,8 +155,9 @@ def _domains(service: Callee, namespace: str) -> tuple[str, ...]:
     return _once((first, *near, *others, *map(_bracketed, service.virtual)))
 
 
-def _replica(replica: Addressed, cluster: str) -> _Served:
+def _replica(wanted: tuple[Addressed, str]) -> _Served:
     """No VirtualService applies, as in Istio."""
+    replica, cluster = wanted
     route = Route(Match(), Forward((Target(cluster),)), name="default")
     domains = _once(map(_bracketed, replica.addresses))
     return _Served(domains, (route,), _dialled((route,), one_of(_once(replica.addresses))), ())
@@ -158,12 +170,6 @@ def _bracketed(address: str) -> str:
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
-
-
-def _strangers(found: _Found, selected: Selected, names: _Names) -> Iterator[VirtualHost]:
-    for stranger in selected.strangers:
-        if found.port in stranger.ports and (made := found.stranger(stranger.host, stranger.owner)):
-            yield found.host(stranger.host, names.take((stranger.host,)), made)
 
 
 def _dialled(routes: tuple[Route, ...], address: Text) -> tuple[Route, ...]:

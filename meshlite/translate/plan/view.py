@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meshlite.translate.memo import Memo
+from meshlite.translate.memo import Looked, Memo
 from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.caller import Caller
 from meshlite.translate.plan.destinations import (
@@ -21,7 +21,7 @@ from meshlite.translate.plan.patch import (
 )
 from meshlite.translate.plan.resources import Report, tell
 from meshlite.translate.plan.route import RouteTable, Text
-from meshlite.translate.plan.routing import Selected, select
+from meshlite.translate.plan.routing import Selected, claim, select
 from meshlite.translate.plan.rules import Rule
 from meshlite.translate.plan.scope import Scope
 from meshlite.translate.plan.tables import table
@@ -65,18 +65,19 @@ def seen_by(
     report: Report,
 ) -> Seen:
     caller = view.caller
-    virtual_services = mesh.virtual_services
-    selected, told = memo.of(
-        ("selected", caller), select, virtual_services, caller, view.services, view.known, view.scope
-    )
+    owners = mesh.by_key
+    known = Looked(view.known.services)
+    claims = memo.each(("claims", caller), claim, owners, caller, view.scope, known)
+    selected, told = memo.of(("selected", caller), select, claims, view.services, view.known)
     tell(told, report)
     ports = _table_ports(view, selected)
     tables = []
     for port in ports:
-        made, told = memo.within(("table", caller, port), table, view, port, selected, fenced)
+        made, told = memo.within(("table", caller, port), table, view, port, selected, owners, fenced)
         tell(told, report)
         tables.append(made)
-    connections, judged = selected.connections, mesh.guards.by_service
+    judged = mesh.guards.by_service
+    connections = {fqdn: tuple(owners[key] for key in keys) for fqdn, keys in selected.connections.items()}
     taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced, judged)
     tell(told, report)
     return Seen(view, taken, tuple(tables))
