@@ -28,6 +28,9 @@ class Health(Frozen):
     snapshot: str = Field(description="version of the current snapshot")
     trust_domain: str
     started: _Time
+    problems: tuple[Problem, ...] = Field(
+        default=(), description="what of its own state it cannot read, and why it cannot write now"
+    )
 
 
 class Event(Frozen):

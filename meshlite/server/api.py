@@ -190,7 +190,7 @@ async def errors_as_json(request: web.Request, handler: HttpHandler) -> web.Stre
         return _error(HTTPStatus.CONFLICT, Error(error=str(error), hint="try again"))
     except Unavailable as error:
         _log.error("%s %s: %s", request.method, request.path, error)
-        hint = "nothing was changed; free the disk or the file, then try again"
+        hint = "nothing was changed; correct that, then try again"
         return _error(HTTPStatus.SERVICE_UNAVAILABLE, Error(error=str(error), hint=hint))
     except (ConnectionError, asyncio.CancelledError):
         raise

@@ -27,6 +27,7 @@ from meshlite.server.audit import open_audit
 from meshlite.server.auth import GROUP
 from meshlite.server.call import Parts
 from meshlite.server.clock import Clock
+from meshlite.server.condition import Condition
 from meshlite.server.enrolment import Enrolment
 from meshlite.server.events import Events
 from meshlite.server.handlers import end_streams
@@ -128,6 +129,8 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     authority = ca.load_or_create(folder, settings.trust_domain, lifetime, clock.wall())
     events, mirror = Events(clock), Mirror(store)
     await mirror.load()
+    condition = Condition(mirror, store, events)
+    condition.tell()
     registry = Registry(
         mirror,
         events,
@@ -156,7 +159,17 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     access = AccessBook(mirror, events, clock, authority.pin)
     audit = await open_audit(mirror, store, clock, settings.audit_entries)
     return Parts(
-        registry, resources, enrolment, access, audit, events, clock, clock.wall(), encoder(), key_sets
+        registry,
+        resources,
+        enrolment,
+        access,
+        audit,
+        events,
+        clock,
+        clock.wall(),
+        encoder(),
+        key_sets,
+        condition,
     )
 
 
@@ -176,6 +189,7 @@ async def _expire(parts: Parts) -> None:
         if (late := parts.clock.monotonic() - before - pause) > pause:
             parts.registry.forgive(late)
         await parts.registry.expire()
+        await parts.condition.look()
 
 
 def _renew_certificate(settings: Settings, parts: Parts, context: ssl.SSLContext) -> float:

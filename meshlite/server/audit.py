@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from meshlite.model.wire import Audit, AuditEntry
 from meshlite.server.clock import Clock
-from meshlite.server.mirror import Mirror, Write, parse
+from meshlite.server.mirror import Mirror, Write, readable
 from meshlite.server.records import AUDIT
 from meshlite.server.store import Store, Unavailable
 
@@ -54,9 +54,11 @@ class AuditLog:
 
     async def latest(self, limit: int, since: float = 0.0, after: int = 0) -> Audit:
         """At most `limit` entries, newest last: not older than `since`, of higher number than `after`."""
-        entries = [parse(AUDIT, entry) for entry in await self._store.scan(AUDIT.prefix)]
+        stored = await self._store.scan(AUDIT.prefix)
+        entries = [entry for _, entry in readable(AUDIT, stored)]
+        whole = len(entries) == len(stored) and intact(entries)
         wanted = tuple(e for e in entries if e.time >= since and e.number > after)
-        return Audit(entries=wanted[-limit:] if limit else (), intact=intact(entries))
+        return Audit(entries=wanted[-limit:] if limit else (), intact=whole)
 
     def _worth_keeping(self, source: str) -> bool:
         minute = int(self._clock.wall() // 60)
@@ -90,7 +92,8 @@ async def open_audit(mirror: Mirror, store: Store, clock: Clock, kept: int) -> A
     entries = await store.scan(AUDIT.prefix)
     excess = entries[: max(0, len(entries) - kept)]
     await mirror.commit([Write(AUDIT, e.key.removeprefix(AUDIT.prefix), None) for e in excess])
-    return AuditLog(mirror, store, clock, kept, parse(AUDIT, entries[-1]) if entries else None)
+    last = next((entry for _, entry in readable(AUDIT, reversed(entries))), None)
+    return AuditLog(mirror, store, clock, kept, last)
 
 
 def intact(entries: list[AuditEntry]) -> bool:

@@ -95,7 +95,7 @@ def from_certificate(
     # Certificates carry whole seconds.
     if since is None or not_before + BACKDATED + 1 < since:
         raise Refusal(
-            HTTPStatus.FORBIDDEN,
+            HTTPStatus.UNAUTHORIZED,
             f"node {node} was removed, or joined anew since this certificate was made",
             "join again with a new token",
         )

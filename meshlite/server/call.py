@@ -15,6 +15,7 @@ from meshlite.server.access import AccessBook
 from meshlite.server.audit import AuditLog
 from meshlite.server.auth import Caller, Role
 from meshlite.server.clock import Clock
+from meshlite.server.condition import Condition
 from meshlite.server.enrolment import Enrolment
 from meshlite.server.events import Events
 from meshlite.server.key_sets import KeySets
@@ -40,6 +41,7 @@ class Parts:
     started: float
     encode: Encode
     key_sets: KeySets
+    condition: Condition
     streams: set[Any] = field(default_factory=set)
     """Tasks that serve a stream; they are ended when the server stops."""
 

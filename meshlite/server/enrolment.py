@@ -15,7 +15,7 @@ from meshlite.server.auth import check_node_name
 from meshlite.server.ca import CertificateAuthority, Leaf
 from meshlite.server.clock import Clock
 from meshlite.server.events import Events
-from meshlite.server.mirror import Mirror, Write, parse
+from meshlite.server.mirror import Mirror, Write, parse, readable
 from meshlite.server.records import CERTIFICATES, NODES, TOKENS, StoredNode, StoredToken
 from meshlite.server.refusal import Refusal
 from meshlite.server.registry import Registry
@@ -66,11 +66,12 @@ class Enrolment:
     async def tokens(self) -> tuple[wire.JoinToken, ...]:
         """Join tokens that can still be used, the newest first."""
         now = self._clock.wall()
-        stored = [
-            (_id(entry.key.removeprefix(TOKENS.prefix)), parse(TOKENS, entry))
-            for entry in await self._store.scan(TOKENS.prefix)
+        stored = readable(TOKENS, await self._store.scan(TOKENS.prefix))
+        listed = [
+            wire.JoinToken(id=_id(name), **token.model_dump())
+            for name, token in stored
+            if token.expires > now
         ]
-        listed = [wire.JoinToken(id=id, **token.model_dump()) for id, token in stored if token.expires > now]
         return tuple(sorted(listed, key=lambda token: (-token.created, token.id)))
 
     async def revoke_token(self, id: str, author: str) -> None:
@@ -93,7 +94,8 @@ class Enrolment:
         async with self._mirror.lock:
             used, token = await self._spend(request, now)
             stored = self._mirror.get(NODES, name) or StoredNode(record=NodeRecord(name=name))
-            if stored.joined and stored.shown and token.node != name:
+            known = (stored.joined and stored.shown) or NODES.key(name) in self._mirror.aside
+            if known and token.node != name:
                 hint = f"remove it first, or make a token for it: meshlite token create --node {name}"
                 self._refuse(HTTPStatus.CONFLICT, name, f"a node {name} has joined already", hint)
             leaf = self._sign(request.csr, node_identity(self._registry.trust_domain, name), now)
@@ -123,24 +125,18 @@ class Enrolment:
     async def issued(self) -> tuple[wire.Issued, ...]:
         """Certificates that are still valid, newest first."""
         now = self._clock.wall()
-        records = [parse(CERTIFICATES, entry) for entry in await self._store.scan(CERTIFICATES.prefix)]
-        valid = (record for record in records if record.not_after > now)
+        records = readable(CERTIFICATES, await self._store.scan(CERTIFICATES.prefix))
+        valid = (record for _, record in records if record.not_after > now)
         return tuple(sorted(valid, key=lambda record: (-record.not_before, record.serial)))
 
     async def prune(self) -> None:
         """Forget tokens and certificates that have expired."""
         now = self._clock.wall()
-        tokens = [(e.key, parse(TOKENS, e).expires) for e in await self._store.scan(TOKENS.prefix)]
-        leafs = [
-            (e.key, parse(CERTIFICATES, e).not_after) for e in await self._store.scan(CERTIFICATES.prefix)
-        ]
+        tokens = readable(TOKENS, await self._store.scan(TOKENS.prefix))
+        leafs = readable(CERTIFICATES, await self._store.scan(CERTIFICATES.prefix))
         await self._mirror.commit(
-            [Write(TOKENS, k.removeprefix(TOKENS.prefix), None) for k, end in tokens if end <= now]
-            + [
-                Write(CERTIFICATES, k.removeprefix(CERTIFICATES.prefix), None)
-                for k, end in leafs
-                if end <= now
-            ]
+            [Write(TOKENS, name, None) for name, token in tokens if token.expires <= now]
+            + [Write(CERTIFICATES, name, None) for name, leaf in leafs if leaf.not_after <= now]
         )
 
     # --- parts ---

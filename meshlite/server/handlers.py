@@ -34,6 +34,7 @@ async def health(call: Call) -> wire.Health:
         snapshot=registry.snapshots.value.version,
         trust_domain=registry.trust_domain,
         started=call.parts.started,
+        problems=call.parts.condition.problems,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, cast
 
@@ -26,6 +26,9 @@ class Write(Generic[Record]):
 class Mirror:
     """All of the mirrored tables. Decide and commit while holding `lock`: then nothing changes in between.
 
+    `aside`: entries that cannot be read, with the reason. They count as absent, and stay in the store until
+    they are written or deleted by their key.
+
     A commit that the store refuses leaves the copy as it was. Should somebody else have written to the store,
     the copy is read again, and the caller gets the store's Conflict.
     """
@@ -35,16 +38,18 @@ class Mirror:
         self._store = store
         self._records: dict[str, dict[str, BaseModel]] = {table.prefix: {} for table in MIRRORED}
         self._revisions: dict[str, int] = {}
+        self.aside: dict[str, str] = {}
 
     async def load(self) -> None:
-        """Read everything. Raises Unavailable, also for a record that this version cannot read."""
+        """Read everything. Raises Unavailable."""
         revisions: dict[str, int] = {}
+        aside: dict[str, str] = {}
         for table in MIRRORED:
             entries = await self._store.scan(table.prefix)
             revisions |= {entry.key: entry.revision for entry in entries}
-            parsed = {entry.key.removeprefix(table.prefix): parse(table, entry) for entry in entries}
+            parsed = dict(readable(table, entries, aside))
             self._records[table.prefix] = cast(dict[str, BaseModel], parsed)
-        self._revisions = revisions
+        self._revisions, self.aside = revisions, aside
 
     def all(self, table: Table[Record]) -> Mapping[str, Record]:
         """Name -> record."""
@@ -76,12 +81,25 @@ class Mirror:
         if records is None:
             return
         key = write.table.key(write.name)
+        self.aside.pop(key, None)
         if write.record is None:
             records.pop(write.name, None)
             self._revisions.pop(key, None)
         else:
             records[write.name] = write.record
             self._revisions[key] = revision
+
+
+def readable(
+    table: Table[Record], entries: Iterable[Entry], aside: dict[str, str] | None = None
+) -> Iterator[tuple[str, Record]]:
+    """Name and record of each entry that can be read; for the others `aside` gets the reason, by key."""
+    for entry in entries:
+        try:
+            yield entry.key.removeprefix(table.prefix), parse(table, entry)
+        except Unavailable as error:
+            if aside is not None:
+                aside[entry.key] = str(error)
 
 
 def parse(table: Table[Record], entry: Entry) -> Record:
@@ -91,4 +109,5 @@ def parse(table: Table[Record], entry: Entry) -> Record:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Unavailable(f"stored {entry.key} cannot be read: {where}: {first['msg']}") from error
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise Unavailable(f"stored {entry.key} cannot be read: {reason}") from error

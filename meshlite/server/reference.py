@@ -50,7 +50,7 @@ of `POST /v1/resources`, which lists each rejected document with its place, fiel
 | Status | Means |
 |---|---|
 | 400 | the body or a parameter cannot be read; `details` names each field |
-| 401 | who are you? Or: the join token is unknown, used up or expired |
+| 401 | who are you? Or: the join token is unknown, used up or expired; the node was removed |
 | 403 | you are known and may not do this |
 | 404, 405 | no such path, node or resource; or not with this method |
 | 408, 413 | the body came too slowly, or is too large |

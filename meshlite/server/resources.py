@@ -14,7 +14,7 @@ from meshlite.model.mesh import GATEWAY_API, Resource, Snapshot
 from meshlite.server.admission import Admission, Admitted
 from meshlite.server.clock import Clock
 from meshlite.server.events import Events
-from meshlite.server.mirror import Mirror, Write, parse
+from meshlite.server.mirror import Mirror, Write, readable
 from meshlite.server.records import COUNTERS, HISTORY, RESOURCES, Counter
 from meshlite.server.refusal import Refusal
 from meshlite.server.store import Store
@@ -73,7 +73,7 @@ class ResourceBook:
         entries = await self._store.scan(HISTORY.key(key + "/"))
         if not entries:
             raise Refusal(HTTPStatus.NOT_FOUND, f"there never was a {key}")
-        return tuple(parse(HISTORY, entry) for entry in reversed(entries))
+        return tuple(revision for _, revision in readable(HISTORY, reversed(entries)))
 
     async def apply(
         self, request: wire.ApplyRequest, author: str, guarded: bool, reading: Reading = NOTHING_READ
@@ -105,6 +105,10 @@ class ResourceBook:
     async def delete(self, key: str, author: str, generation: int | None = None) -> None:
         """Raises Refusal: 404 where it is not there, 409 where it is not at `generation`."""
         async with self._mirror.lock:
+            if RESOURCES.key(key) in self._mirror.aside:
+                await self._mirror.commit([Write(RESOURCES, key, None)])
+                self._events.add("resource", key, f"deleted by {author}; it could not be read")
+                return
             last = self._stored(key)
             if generation is not None and generation != last.generation:
                 raise _outdated([{"resource": key, "expected": generation, "found": last.generation}])
@@ -162,7 +166,9 @@ class ResourceBook:
         """What becomes of each document, and what to write for it."""
         applied: list[wire.Applied] = []
         writes: list[Write[Any]] = []
-        last = sequence = (self._mirror.get(COUNTERS, "sequence") or Counter()).last
+        given = (resource.sequence for resource in self._mirror.all(RESOURCES).values())
+        counter = self._mirror.get(COUNTERS, "sequence") or Counter(last=max(given, default=0))
+        last = sequence = counter.last
         for one in admitted:
             key = one.resource.key
             stored = self._mirror.get(RESOURCES, key)
@@ -186,7 +192,7 @@ class ResourceBook:
         if (stored := self._mirror.get(RESOURCES, key)) is not None:
             return stored.generation
         entries = await self._store.scan(HISTORY.key(key + "/"))
-        return parse(HISTORY, entries[-1]).resource.generation if entries else 0
+        return max((int(entry.key.rpartition("/")[2]) for entry in entries), default=0)
 
     def _remember(self, resource: Resource, action: wire.Action, author: str) -> list[Write[Any]]:
         """The change as history, and the oldest one forgotten."""

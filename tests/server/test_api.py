@@ -213,10 +213,10 @@ async def test_a_removed_node_is_out_at_once_and_stays_out(server: Running) -> N
         assert (await node.get("/v1/snapshot")).status == 200
         assert (await server.admin.delete("/v1/nodes/web-1")).status == 204
         answer = await node.get("/v1/snapshot")
-        assert answer.status == 403
+        assert answer.status == 401
         assert "join again" in (await answer.json())["hint"]
         await server.admin.put("/v1/nodes/web-1/projects", json={"projects": []})
-        assert (await node.get("/v1/snapshot")).status == 403
+        assert (await node.get("/v1/snapshot")).status == 401
 
 
 async def test_a_workloads_certificate_is_not_a_nodes(server: Running) -> None:

@@ -43,7 +43,7 @@ def test_a_certificate_is_a_nodes_while_the_node_is_joined() -> None:
     for joined in (None, 1302.0):
         with pytest.raises(Refusal) as refusal:
             from_certificate([uri], 1000.0, "cluster.local", lambda _, joined=joined: joined)
-        assert refusal.value.status == 403
+        assert refusal.value.status == 401
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,37 @@ def test_killed_while_writing_it_keeps_what_it_acknowledged_and_nothing_by_halve
             assert newest["revisions"][0]["resource"] == stored
 
 
+def test_its_database_deleted_under_it_takes_nothing_away_also_by_a_kill(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with process(settings):
+        call(settings, "POST", "/v1/resources", rules("a"))
+        for file in settings.paths.database.parent.glob("meshlite.db*"):
+            file.unlink()
+        call(settings, "POST", "/v1/resources", rules("b"))
+        told = [event["message"] for event in call(settings, "GET", "/v1/events")["events"]]
+        deadline = time.monotonic() + 60
+        while not any("was deleted; it is written anew" in message for message in told):
+            assert time.monotonic() < deadline, told
+            time.sleep(0.1)
+            told = [event["message"] for event in call(settings, "GET", "/v1/events")["events"]]
+    with process(settings):
+        assert [one["name"] for one in call(settings, "GET", "/v1/resources")["resources"]] == ["a", "b"]
+
+
+def test_another_database_in_its_place_is_said_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with process(settings):
+        (tmp_path / "other").write_bytes(b"something")
+        (tmp_path / "other").replace(settings.paths.database)
+        with pytest.raises(AssertionError, match="another file was"):
+            call(settings, "POST", "/v1/resources", rules("a"))
+        deadline = time.monotonic() + 60
+        while not (problems := call(settings, "GET", "/v1/health")["problems"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "another file was put there" in problems[0]["reason"]
+
+
 def test_killed_it_comes_back_with_the_same_snapshot(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with process(settings):

@@ -8,7 +8,7 @@ import pytest
 
 from meshlite.model import documents
 from meshlite.model.mesh import Snapshot
-from meshlite.model.wire import ApplyRequest, Projects
+from meshlite.model.wire import ApplyRequest, Document, JoinRequest, Projects, TokenRequest
 from meshlite.server.call import Parts
 from meshlite.server.records import RESOURCES
 from meshlite.server.refusal import Refusal
@@ -17,7 +17,7 @@ from meshlite.server.store import Change, Entry, Store, Unavailable
 from meshlite.server.store.memory import MemoryStore
 from meshlite.server.store.sqlite import open_sqlite
 from tests.model.external import entry
-from tests.server.conftest import FakeTime, parts_over, report, workload
+from tests.server.conftest import FakeTime, make_csr, parts_over, report, workload
 
 LINGER = 600.0
 
@@ -304,13 +304,58 @@ async def test_another_writer_is_noticed_and_his_state_taken_over(tmp_path: Path
     assert isinstance(await store.get("nodes/web-1"), Entry)
 
 
-async def test_a_record_of_an_unknown_form_stops_the_start_with_its_key(
+@pytest.mark.parametrize("table", ["nodes", "workloads", "services", "resources", "access"])
+async def test_a_record_that_cannot_be_read_is_set_aside_and_said_and_the_rest_counts(
+    table: str, tmp_path: Path, time: FakeTime
+) -> None:
+    store = MemoryStore()
+    registry = await again(store, tmp_path, time)
+    await registry.set_projects("web-1", Projects(projects=("shop",)))
+    await registry.report("web-1", report(workload("reviews")))
+    before = registry.snapshots.value
+    await store.commit([Change(f"{table}/odd", b'{"colour": "red"')])
+    made = await parts_over(store, tmp_path, time)
+    assert made.registry.snapshots.value == before
+    (problem,) = made.condition.problems
+    assert problem.resource == f"{table}/odd"
+    assert "cannot be read" in problem.reason
+    assert f"{table}/odd" in [event.subject for event in made.events.latest(100)]
+
+
+async def test_a_resource_that_cannot_be_read_is_replaced_or_deleted_like_any_other(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    store = await declaring("a.example.com", "b.example.com", "c.example.com")
+    keys = [entry.key.removeprefix(RESOURCES.prefix) for entry in await store.scan(RESOURCES.prefix)]
+    odd = [Change(RESOURCES.key(key), b"odd") for key in keys[:2]]
+    await store.commit([*odd, Change("counters/sequence", b"odd")])
+    parts = await parts_over(store, tmp_path, time)
+    assert [resource.key for resource in parts.resources.select()] == keys[2:]
+    await parts.resources.delete(keys[0], "me")
+    spec = "hosts: [b.example.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: STATIC"
+    request = ApplyRequest(documents=(Document(resource=entry(spec, name="b.example.com")),))
+    answer = await parts.resources.apply(request, "me", guarded=False)
+    assert [one.key for one in answer.applied] == [keys[1]]
+    assert parts.condition.problems == ()
+    assert {resource.key for resource in parts.resources.select()} == {*keys[1:]}
+    assert len({resource.sequence for resource in parts.resources.select()}) == 2
+
+
+async def test_a_name_whose_record_cannot_be_read_is_not_there_for_everybody(
     tmp_path: Path, time: FakeTime
 ) -> None:
     store = MemoryStore()
-    await store.commit([Change("nodes/web-1", b'{"record": {"name": "web-1", "colour": "red"}}')])
-    with pytest.raises(Unavailable, match=r"nodes/web-1 cannot be read: record\.colour"):
-        await parts_over(store, tmp_path, time)
+    await store.commit([Change("nodes/web-1", b"odd")])
+    parts = await parts_over(store, tmp_path, time)
+    for token, refused in ((TokenRequest(), True), (TokenRequest(node="web-1"), False)):
+        secret = (await parts.enrolment.make_token(token, "me")).token.rpartition(".")[0]
+        request = JoinRequest(node="web-1", token=secret, csr=make_csr())
+        if refused:
+            with pytest.raises(Refusal, match="has joined already"):
+                await parts.enrolment.join(request, "")
+        else:
+            await parts.enrolment.join(request, "")
+    assert parts.condition.problems == ()
 
 
 async def test_a_service_keeps_its_ports_while_no_workload_is_there(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -218,3 +219,84 @@ async def test_a_file_whose_pages_are_damaged_is_said_and_kept(tmp_path: Path) -
 async def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="No such file"):
         await open_sqlite(tmp_path / "missing" / "state.db")
+
+
+@pytest.mark.parametrize(
+    "gone", [["state.db"], ["state.db-wal"], ["state.db", "state.db-wal", "state.db-shm"]], ids=" ".join
+)
+async def test_a_file_deleted_under_the_server_is_written_anew(tmp_path: Path, gone: list[str]) -> None:
+    """Whether somebody looks first or writes first; a kill afterwards takes nothing away."""
+    store = await open_sqlite(tmp_path / "state.db")
+    first = await store.commit([Change("a", b"1")])
+    for look in (True, False):
+        for name in gone:
+            (tmp_path / name).unlink()
+        if look:
+            assert "was deleted; it is written anew" in await store.check()
+            assert await store.check() == ""
+        else:
+            assert await store.commit([Change("b", b"2")]) > first
+            assert "was deleted; it is written anew" in await store.check()
+        with sqlite3.connect(tmp_path / "state.db") as file:
+            assert file.execute("SELECT key FROM entries").fetchall() == [("a",), ("b",)][: 2 - look]
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+    await store.close()
+    store = await open_sqlite(tmp_path / "state.db")
+    assert [entry.key for entry in await store.scan("")] == ["a", "b"]
+    await store.close()
+
+
+async def test_another_file_in_the_place_of_the_database_is_not_written_beside(tmp_path: Path) -> None:
+    file = tmp_path / "state.db"
+    store = await open_sqlite(file)
+    await store.commit([Change("a", b"1")])
+    backup = tmp_path / "backup"
+    await (await open_sqlite(backup)).close()
+    backup.replace(file)
+    for ask in (store.check, lambda: store.commit([Change("b", b"1")])):
+        with pytest.raises(Unavailable, match="another file was put there"):
+            await ask()
+    assert [entry.key for entry in await store.scan("")] == ["a"]
+    file.unlink()
+    await store.commit([Change("b", b"1")])
+    assert [entry.key for entry in await store.scan("")] == ["a", "b"]
+    await store.close()
+
+
+async def test_a_deleted_folder_is_said_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    store = await open_sqlite(folder / "state.db")
+    shutil.rmtree(folder)
+    with pytest.raises(Unavailable, match="was deleted, and cannot be written anew: No such file"):
+        await store.commit([Change("a", b"1")])
+    folder.mkdir()
+    await store.commit([Change("a", b"1")])
+    await store.close()
+    store = await open_sqlite(folder / "state.db")
+    assert [entry.key for entry in await store.scan("")] == ["a"]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM head",
+        "UPDATE head SET revision = 0",
+        "UPDATE head SET revision = 'odd'",
+        "INSERT INTO head VALUES (1)",
+    ],
+)
+async def test_revisions_go_on_where_the_last_one_is_not_known(tmp_path: Path, damage: str) -> None:
+    store = await open_sqlite(tmp_path / "state.db")
+    last = 0
+    for _ in range(3):
+        last = await store.commit([Change("a", b"1")])
+    await store.close()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        file.execute(damage)
+    for _ in range(2):
+        store = await open_sqlite(tmp_path / "state.db")
+        before, last = last, await store.commit([Change("b", b"1")])
+        assert last > before
+        await store.close()

@@ -80,7 +80,7 @@ def summary(
         "parts": parts,
         "services": [_service(view) for view in views],
         "uncaptured": _uncaptured(views, agent),
-        "problems": _problems(views, rows, agent),
+        "problems": [*health.get("problems", ()), *_problems(views, rows, agent)],
     }
 
 

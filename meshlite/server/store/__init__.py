@@ -62,6 +62,13 @@ class Store(Protocol):
         """
         ...
 
+    async def check(self) -> str:
+        """What was to be mended so that what was acknowledged stays: a sentence, or nothing.
+
+        Raises Unavailable where that cannot be mended.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what was begun and let go. Nothing may be called afterwards."""
         ...

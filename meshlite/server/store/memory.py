@@ -31,6 +31,9 @@ class MemoryStore:
                 self._entries[change.key] = Entry(change.key, change.value, self._revision)
         return self._revision
 
+    async def check(self) -> str:
+        return ""
+
     async def close(self) -> None:
         pass
 

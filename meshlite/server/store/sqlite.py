@@ -2,11 +2,16 @@
 
 WAL with synchronous=FULL: a commit is acknowledged when it is on the disk, so it survives kill -9 and a power
 cut. The sync is shared: commits that wait while one is under way go to disk together in the next transaction.
+
+A file that is deleted lives on for who has it open, and is gone with the process. So a commit is acknowledged
+only while the file is where it was; one that is gone is written anew from what is open.
+Source: https://www.sqlite.org/howtocorrupt.html#unlink
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
@@ -64,6 +69,8 @@ class SqliteStore:
         self._path = path
         self._connection = connection
         self._head = head
+        self._place = _place(path)
+        self._mended = ""
         self._jobs: queue.SimpleQueue[_Commit | _Read | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
@@ -83,6 +90,9 @@ class SqliteStore:
         job = _Commit(once(changes))
         self._jobs.put(job)
         return await asyncio.wrap_future(job.done)
+
+    async def check(self) -> str:
+        return await self._read(self._look)
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -134,12 +144,14 @@ class SqliteStore:
         head = self._head
         outcomes: list[int | Conflict] = []
         try:
+            self._in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 outcomes.append(outcome := _write(self._connection, job.changes, head + 1))
                 head = outcome if isinstance(outcome, int) else head
             self._connection.execute("UPDATE head SET revision = ?", (head,))
             self._connection.execute("COMMIT")
+            self._in_place()
         except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -152,6 +164,44 @@ class SqliteStore:
                 job.done.set_exception(outcome)
             else:
                 job.done.set_result(outcome)
+
+    def _look(self, _connection: sqlite3.Connection) -> str:
+        self._in_place()
+        mended, self._mended = self._mended, ""
+        return mended
+
+    def _in_place(self) -> None:
+        """Have the file where it was. Raises Unavailable."""
+        place = _place(self._path)
+        if place == self._place:
+            return
+        if place.file is not None and place.file != self._place.file:
+            raise Unavailable(
+                f"{self._path}: another file was put there while the server runs, so nothing is written any "
+                "more: restart the server to use that file, or take it away to have the former one back"
+            )
+        try:
+            self._write_anew()
+        except OSError as error:
+            raise Unavailable(
+                f"{self._path}: was deleted, and cannot be written anew: {error.strerror}"
+            ) from error
+        self._mended = f"{self._path} was deleted; it is written anew, with all that was in it"
+
+    def _write_anew(self) -> None:
+        """A copy of what is open, in the file's place. The old connection deletes by name at its end."""
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
+            self._connection.backup(copy)
+        fresh.replace(self._path)
+        self._connection.close()
+        for other in _beside(self._path):
+            other.unlink(missing_ok=True)
+        _sync(self._path.parent)
+        self._connection, self._head = _connect(self._path, MIGRATIONS)
+        self._place = _place(self._path)
 
 
 async def open_sqlite(path: Path, migrations: Sequence[str] = MIGRATIONS) -> SqliteStore:
@@ -179,8 +229,9 @@ def _connect(path: Path, migrations: Sequence[str]) -> tuple[sqlite3.Connection,
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.text_factory = lambda raw: raw.decode(errors="replace")
         _migrate(path, connection, migrations)
-        head = connection.execute("SELECT revision FROM head").fetchone()[0]
+        head = _head(connection)
     except sqlite3.Error as error:
         connection.close()
         raise unavailable(path, error) from error
@@ -188,6 +239,50 @@ def _connect(path: Path, migrations: Sequence[str]) -> tuple[sqlite3.Connection,
         connection.close()
         raise
     return connection, head
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which files stand at the database's path and at that of its log (WAL): device and number of each."""
+
+    file: tuple[int, int] | None
+    log: tuple[int, int] | None
+
+
+def _place(path: Path) -> _Place:
+    return _Place(_number(path), _number(_beside(path)[0]))
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """The log and its index. https://www.sqlite.org/walformat.html"""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _head(connection: sqlite3.Connection) -> int:
+    """The last revision given, also where its row is gone: no entry has a later one."""
+    sql = "SELECT max(revision) FROM {} WHERE typeof(revision) = 'integer'"
+    known = [connection.execute(sql.format(table)).fetchone()[0] or 0 for table in ("head", "entries")]
+    if connection.execute("SELECT count(*) FROM head").fetchone()[0] != 1:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; DELETE FROM head; INSERT INTO head VALUES ({max(known)}); COMMIT;"
+        )
+    return max(known)
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
