@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from meshlite.agent import keys
 from meshlite.agent.keys import Key
+from meshlite.model.mesh import Trust
 from meshlite.model.wire import Certificate
 from meshlite.translate.envoy import schema
 from meshlite.translate.translation import Encoded
@@ -23,13 +24,26 @@ ROOTS = "ROOTCA"
 
 RETRY_SECONDS = (1.0, 60.0)
 AT_ONCE = 8
+SPREAD_SECONDS = 5.0
+"""Within which all certificates are renewed when another authority signs."""
 
 Sign = Callable[[str, str], Awaitable[Certificate]]
 
 
-def refresh_at(not_before: float, not_after: float, jitter: float) -> float:
-    """When to renew, in seconds since 1970: between 45 and 55 % of the lifetime. `jitter`: 0 to 1."""
-    return not_before + (not_after - not_before) * (0.45 + 0.1 * jitter)
+def refresh_at(got: float, not_after: float, jitter: float) -> float:
+    """When to renew, in seconds since 1970: between 45 and 55 % of the way from `got` to the end.
+
+    Not from its own beginning, which is before it was made: clocks differ. `jitter`: 0 to 1.
+    """
+    return got + (not_after - got) * (0.45 + 0.1 * jitter)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What the proxy has: hashes of the roots, and of who signed the certificates (see model.mesh.Trust)."""
+
+    roots: frozenset[str] = frozenset()
+    signers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -46,14 +60,22 @@ class Held:
     def serial(self) -> str:
         return keys.serial(self.certificate.chain) if self.certificate else ""
 
+    @property
+    def signer(self) -> str:
+        return self.certificate.signer if self.certificate else ""
+
 
 @dataclass
 class Certificates:
-    """Holds a valid certificate for each wanted identity. `held` changes with every new one."""
+    """Holds a valid certificate for each wanted identity. `held` changes with every new one, and with roots.
+
+    `trust`: the roots that peers are checked by, and who should have signed what is held.
+    """
 
     sign: Sign
     make: Callable[[int], Awaitable[list[Key]]] = keys.make
     held: Watch[Mapping[str, Held]] = field(default_factory=lambda: Watch[Mapping[str, Held]]({}))
+    trust: Trust = field(default_factory=Trust)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def want(self, identities: frozenset[str]) -> None:
@@ -62,6 +84,21 @@ class Certificates:
         if identities != current.keys():
             self.held.set({identity: current.get(identity, Held()) for identity in sorted(identities)})
             self._changed.set()
+
+    def follow(self, trust: Trust) -> bool:
+        """Hand out these roots, and soon replace what another signer has signed; whether it is news."""
+        if trust == self.trust:
+            return False
+        self.trust = trust
+        self.held.set({identity: self._timed(held) for identity, held in self.held.value.items()})
+        self._changed.set()
+        return True
+
+    def _timed(self, held: Held) -> Held:
+        """With a sooner renewal where somebody else signed it."""
+        if held.certificate is None or held.signer == self.trust.signer or not self.trust.signer:
+            return held
+        return replace(held, due=min(held.due, time.time() + random.uniform(0.0, SPREAD_SECONDS)))
 
     async def run(self) -> None:
         """Get and renew; ends only when cancelled."""
@@ -97,8 +134,8 @@ class Certificates:
         except (ConnectionError, TimeoutError) as error:
             self._failed(identity, str(error) or "the server does not answer")
             return
-        due = refresh_at(certificate.not_before, certificate.not_after, random.random())
-        self._set(identity, Held(key, certificate, due))
+        due = refresh_at(time.time(), certificate.not_after, random.random())
+        self._set(identity, self._timed(Held(key, certificate, due)))
 
     def _failed(self, identity: str, why: str) -> None:
         held = self.held.value.get(identity, Held())
@@ -113,8 +150,8 @@ class Certificates:
             self.held.set({**self.held.value, identity: held})
 
 
-def secrets(held: Mapping[str, Held]) -> dict[str, Encoded]:
-    """The SDS resources of what is held: one per identity, and the roots."""
+def secrets(held: Mapping[str, Held], roots: str = "") -> dict[str, Encoded]:
+    """The SDS resources of what is held: one per identity, and the roots (PEM; empty: the newest's)."""
     made = {
         identity: _secret(
             identity,
@@ -128,14 +165,16 @@ def secrets(held: Mapping[str, Held]) -> dict[str, Encoded]:
         for identity, item in held.items()
         if item.certificate is not None and item.key is not None
     }
-    newest = max(
-        (item.certificate for item in held.values() if item.certificate is not None),
-        key=lambda certificate: certificate.not_before,
-        default=None,
-    )
-    if newest is not None:
-        made[ROOTS] = _secret(ROOTS, {"validation_context": {"trusted_ca": {"inline_string": newest.roots}}})
+    if roots := roots or _newest(held):
+        made[ROOTS] = _secret(ROOTS, {"validation_context": {"trusted_ca": {"inline_string": roots}}})
     return made
+
+
+def _newest(held: Mapping[str, Held]) -> str:
+    """The roots that came with the newest certificate: of a server whose snapshots have none."""
+    certificates = (item.certificate for item in held.values() if item.certificate is not None)
+    newest = max(certificates, key=lambda certificate: certificate.not_before, default=None)
+    return newest.roots if newest else ""
 
 
 def _secret(name: str, content: dict[str, object]) -> Encoded:

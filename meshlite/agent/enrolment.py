@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class NodeFiles:
 
     @property
     def times(self) -> Path:
-        """When the certificate begins and ends to be valid: two numbers, seconds since 1970."""
+        """When the certificate was got and ends to be valid (seconds since 1970), and who signed it."""
         return self.folder / "node.times"
 
     @property
@@ -72,8 +73,20 @@ class NodeFiles:
             return ""
 
     def lifetime(self) -> tuple[float, float]:
-        begin, end = self.times.read_text().split()
+        begin, end = self.times.read_text().split()[:2]
         return float(begin), float(end)
+
+    @property
+    def signer(self) -> str:
+        """See model.mesh.Trust; empty where it was not told, or there is no certificate."""
+        return (self.times.read_text().split()[2:] or [""])[0] if self.times.exists() else ""
+
+    def trust(self, roots: str) -> bool:
+        """Check the server by these roots (PEM) from now on; whether they are others than before."""
+        if not roots or (self.roots.exists() and self.roots.read_text() == roots):
+            return False
+        write_private(self.roots, roots.encode())
+        return True
 
     def keep(self, key: Key, certificate: Certificate) -> None:
         """The chain comes last: with it the set counts as complete."""
@@ -83,14 +96,10 @@ class NodeFiles:
         for file, content in (
             (self.key, key.pem.encode()),
             (self.roots, certificate.roots.encode()),
-            (self.times, f"{certificate.not_before} {certificate.not_after}".encode()),
+            (self.times, f"{time.time()} {certificate.not_after} {certificate.signer}".encode()),
             (self.chain, certificate.chain.encode()),
         ):
             write_private(file, content)
-
-    def discard(self) -> None:
-        for file in (self.chain, self.key, self.roots, self.times):
-            file.unlink(missing_ok=True)
 
     def context(self) -> ssl.SSLContext:
         """For TLS as this node. Raises OSError where the files are not what they should be."""
@@ -127,7 +136,7 @@ async def join(settings: Settings, token: str) -> None:
         # Nothing secret is sent before the server has shown the root that the token names.
         async with session.get(f"{url}/v1/ca", ssl=False) as answer:
             authority = Authority.model_validate(await checked(answer))
-        roots = keys.pinned(authority.roots, digest)
+        roots = keys.pinned(authority.roots + authority.former, digest)
         if not roots:
             raise ValueError(f"{url} is not the server that this join token is from")
         request = JoinRequest(node=settings.node, token=token, csr=key.csr)

@@ -76,6 +76,12 @@ def pinned(roots: str, digest: str) -> str:
     return "".join(found)
 
 
+def pins(roots: str) -> frozenset[str]:
+    """The SHA-256 (hex) of each PEM root's DER."""
+    found = _PEM.findall(roots)
+    return frozenset(hashlib.sha256(ssl.PEM_cert_to_DER_cert(root)).hexdigest() for root in found)
+
+
 def _header(der: bytes) -> int:
     """How long tag and length of a DER element are."""
     return 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)

@@ -14,9 +14,9 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 
-from meshlite.agent import ads, certs, gateways, overlay
+from meshlite.agent import ads, certs, gateways, keys, overlay
 from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
-from meshlite.agent.certs import Certificates
+from meshlite.agent.certs import Certificates, Handed
 from meshlite.agent.credentials import Credentials
 from meshlite.agent.damped import Damped
 from meshlite.agent.memory import collector_at_rest
@@ -81,6 +81,7 @@ class Reconciler:
         self._replicas: dict[str, Damped[Mapping[str, str]]] = {}
         self._drained: set[str] = set()
         self._secrets: Mapping[str, Encoded] = {}
+        self._handed = self._published_handed = self._effective = Handed()
         self._leaving = False
         self._told: object = ()
         self.reasons: dict[str, str] = {}
@@ -141,7 +142,9 @@ class Reconciler:
         self.captured.set(frozenset(key for key, held in self._capture.attached.items() if held.rules))
 
     async def _following_mesh(self) -> None:
-        async for _ in self._upstream.snapshot:
+        async for snapshot in self._upstream.snapshot:
+            if self._certificates.follow(snapshot.trust):
+                self._secure()
             self.changed()
 
     async def _following_losses(self) -> None:
@@ -149,9 +152,16 @@ class Reconciler:
             self._published.set()
 
     async def _following_certificates(self) -> None:
-        async for held in self._certificates.held:
-            self._secrets = certs.secrets(held)
-            self.changed()
+        async for _ in self._certificates.held:
+            self._secure()
+
+    def _secure(self) -> None:
+        """Hand out certificates and roots as they are now."""
+        held, roots = self._certificates.held.value, self._certificates.trust.roots
+        self._secrets = certs.secrets(held, roots)
+        signers = frozenset(one.signer for one in held.values() if one.certificate)
+        self._handed = Handed(keys.pins(roots), signers)
+        self.changed()
 
     async def _following_credentials(self) -> None:
         async for _ in self._credentials.held:
@@ -185,6 +195,7 @@ class Reconciler:
         self.picture = Picture(snapshot, view, translation, staying, by_address)
         secrets = {**self._secrets, **self._credentials.secrets}
         self._xds.publish({**translation.resources, ads.SECRET: secrets}, since)
+        self._published_handed = self._handed
         self._upstream.report(tuple(self._workload(found) for found in members))
         trust_domain = snapshot.trust_domain
         self._certificates.want(
@@ -283,6 +294,8 @@ class Reconciler:
             await asyncio.gather(
                 *(self._follow_up(key, picture, found, effective) for key, found in names.items())
             )
+            if effective:
+                self._effective = self._published_handed
             self._tell()
             self._look_again()
             alive = self.captured.value & self._capture.attached.keys()
@@ -403,10 +416,19 @@ class Reconciler:
 
     def _tell(self) -> None:
         """Those who look from elsewhere hear at once of what is wrong, and that it is no more."""
-        wrong = (self.problems, self._xds.rejections)
+        wrong = (self.problems, self._xds.rejections, self.trusted)
         if wrong != self._told:
             self._told = wrong
             self._upstream.tell()
+
+    @property
+    def trusted(self) -> Handed:
+        """By which roots peers are checked, and whose certificates are shown: as far as the proxy has it.
+
+        While it is being told, only roots that were and are handed out, and signers of before and now.
+        """
+        had, gets = self._effective, self._handed
+        return Handed(had.roots & gets.roots, had.signers | gets.signers)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

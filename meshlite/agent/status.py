@@ -67,6 +67,8 @@ class Status:
             "problems": [problem.model_dump() for problem in self.reconciler.problems],
             **self._timings(),
             "certificates": self._certificates(),
+            "trust": self._trust(),
+            "clock": {"skew_seconds": self.upstream.skew},
         }
 
     def proxy_document(self) -> Document:
@@ -162,6 +164,12 @@ class Status:
             },
             "translation": {"last_ms": translation.last * 1000, "count": translation.count},
         }
+
+    def _trust(self) -> Document:
+        """What a change of the mesh's root waits for: the node's own certificate counts, too."""
+        trusted = self.reconciler.trusted
+        signers = trusted.signers | ({self.upstream.signer} if self.upstream.joined else set())
+        return {"roots": sorted(trusted.roots), "signers": sorted(signers)}
 
     def _certificates(self) -> Document:
         held, now = self.certificates.held.value.values(), time.time()

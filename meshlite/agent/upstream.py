@@ -20,11 +20,11 @@ import aiohttp
 from pydantic import ValidationError
 
 from meshlite.agent import enrolment
-from meshlite.agent.certs import refresh_at
+from meshlite.agent.certs import SPREAD_SECONDS, refresh_at
 from meshlite.agent.enrolment import SERVER_NAME, NodeFiles, Refused, checked, write_private
 from meshlite.config import Settings
 from meshlite.model.delta import merge
-from meshlite.model.mesh import Problem, Snapshot
+from meshlite.model.mesh import Problem, Snapshot, Trust
 from meshlite.model.wire import Certificate, Delta, Lease, Report, SignRequest
 from meshlite.model.workload import Workload
 from meshlite.watch import Watch
@@ -68,10 +68,14 @@ class Upstream:
         self._session: aiohttp.ClientSession | None = None
         self._reported = asyncio.Event()
         self._news = asyncio.Event()
+        self._trust: Watch[Trust | None] = Watch(None)
+        """What the server says on this connection; None until it has spoken."""
         self.snapshot = Watch(read(self._file))
         self.from_disk = bool(self.snapshot.value.version)
         self.received = 0.0
         self.refused: tuple[Problem, ...] = ()
+        self.skew: float | None = None
+        """Seconds by which this host's clock is ahead of the server's, from the last report."""
         self.link = Link(self._url, since=time.time())
 
     def report(self, workloads: tuple[Workload, ...]) -> None:
@@ -99,23 +103,25 @@ class Upstream:
         """Join, then follow, report and renew, again and again; ends only when cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._saving())
-            waits = pauses(*BACK_OFF)
+            waits, stranger = pauses(*BACK_OFF), False
             while True:
+                joining = stranger or not self._files.complete
                 try:
-                    await self._joined()
+                    await self._joined(anew=stranger)
+                    stranger = False
                     await self._connected()
                 except* _FAILURES as group:
                     error = first(group)
                     if self.link.connected:
                         waits = pauses(*BACK_OFF)
                     self._note(False, said(error))
-                    self._forget_if_unknown(error)
+                    stranger = not joining and self._unknown(error)
                 await asyncio.sleep(next(waits))
 
-    async def _joined(self) -> None:
-        """Have a certificate for the name that this node goes by."""
-        if self._files.complete:
-            former, name = self._files.node, self._settings.node
+    async def _joined(self, anew: bool) -> None:
+        """Have a certificate for the name that this node goes by; another one where it does not count."""
+        former, name = self._files.node, self._settings.node
+        if self._files.complete and not anew:
             if former in ("", name):
                 return
             await enrolment.rename(self._settings, self._token, former)
@@ -124,12 +130,22 @@ class Upstream:
             await enrolment.join(self._settings, self._token)
         log.info("this node has joined the mesh", extra={"fields": {"server": self._url}})
 
+    @property
+    def joined(self) -> bool:
+        return self._files.complete
+
+    @property
+    def signer(self) -> str:
+        """Who signed the node's own certificate (see model.mesh.Trust)."""
+        return self._files.signer
+
     async def _connected(self) -> None:
-        """One connection's life; ends with the first failure, or when the certificate was renewed."""
+        """One connection's life; ends with the first failure, or when certificate or roots are others."""
         connector = aiohttp.TCPConnector(ssl=self._files.context(), limit=16)
         timeout = aiohttp.ClientTimeout(total=10)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             self._session = session
+            self._trust.set(None)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     others = [
@@ -156,6 +172,7 @@ class Upstream:
                 await checked(answer)
             async for line in lines(answer):
                 self.snapshot.set(merge(self.snapshot.value, Delta.model_validate_json(line)))
+                self._trust.set(self.snapshot.value.trust)
                 self.received, self.from_disk = time.time(), False
                 self._note(True)
         raise ConnectionError("the server ended the snapshot stream")
@@ -166,8 +183,10 @@ class Upstream:
             workloads = await self._workloads.next(None)
             assert workloads is not None
             path = f"/v1/nodes/{self._settings.node}/workloads"
+            asked = time.time()
             lease = Lease.model_validate(await self._call("PUT", path, Report(workloads=workloads)))
             self.refused = lease.refused
+            self.skew = (asked + time.time()) / 2 - lease.time if lease.time else None
             self._reported.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lease.seconds / 3):
@@ -189,11 +208,20 @@ class Upstream:
             await asyncio.sleep(NEWS_SECONDS)
 
     async def _renewed(self, session: aiohttp.ClientSession) -> None:
-        """Return when the node's certificate was renewed, around half of its life."""
-        waits = pauses(1.0, 60.0)
+        """Return when there are other roots, or the node's certificate was renewed: around half of its life,
+        or soon where another authority signs now."""
+        waits, trust = pauses(1.0, 60.0), self._trust.value
         due = refresh_at(*self._files.lifetime(), random.random())
         while True:
-            await asyncio.sleep(max(0.0, due - time.time()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - time.time())):
+                    trust = await self._trust.next(trust)
+            if trust is not None and self._files.trust(trust.roots):
+                return
+            if trust is not None and trust.signer not in ("", self._files.signer):
+                due = min(due, time.time() + random.uniform(0.0, SPREAD_SECONDS))
+            if time.time() < due:
+                continue
             try:
                 await enrolment.renew(self._settings, session)
                 return
@@ -209,14 +237,17 @@ class Upstream:
         ) as answer:
             return await checked(answer)
 
-    def _forget_if_unknown(self, error: BaseException) -> None:
-        """A server that was set up anew does not know us, nor we its root: join again where we can."""
+    def _unknown(self, error: BaseException) -> bool:
+        """Whether to join again: a server that was set up anew does not know us, nor we its root.
+
+        What we have is kept until that succeeds: the failure may be in between, or pass.
+        """
         stranger = isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError) or (
             isinstance(error, Refused) and error.status == 401
         )
-        if stranger and self._files.complete and (self._token or not self._settings.server):
+        if again := stranger and bool(self._token or not self._settings.server):
             log.warning("the server does not know this node any more; joining again")
-            self._files.discard()
+        return again
 
     def _note(self, connected: bool, error: str = "") -> None:
         if (connected, error) == (self.link.connected, self.link.error):

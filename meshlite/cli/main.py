@@ -59,6 +59,7 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Who may come in": {
         "token": ("token", "Let nodes join: create, list and revoke join tokens."),
+        "ca": ("ca", "The mesh's certificate authority: show, rotate, bring your own."),
         "access": ("access", "Let people use the mesh from elsewhere, with a role."),
         "audit": ("audit", "Who changed what, and who was refused."),
     },

@@ -26,6 +26,7 @@ def whole(snapshot: Snapshot) -> Delta:
         hosts=snapshot.hosts,
         settings=snapshot.settings,
         key_sets=snapshot.key_sets,
+        trust=snapshot.trust,
     )
 
 
@@ -48,6 +49,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         hosts=hosts,
         settings=new.settings,
         key_sets=key_sets,
+        trust=new.trust if new.trust != old.trust else None,
         removed_nodes=removed_nodes,
         removed_services=removed_services,
         removed_workloads=removed_workloads,
@@ -73,6 +75,7 @@ def merge(snapshot: Snapshot, delta: Delta) -> Snapshot:
         hosts=_merged(base.hosts, delta.hosts, delta.removed_hosts, _host),
         settings=delta.settings,
         key_sets=_merged(base.key_sets, delta.key_sets, delta.removed_key_sets, _key_set),
+        trust=base.trust if delta.trust is None else delta.trust,
     )
 
 

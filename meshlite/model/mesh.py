@@ -59,6 +59,13 @@ class MeshSettings(Frozen):
     )
 
 
+class Trust(Frozen):
+    """Whom nodes believe. `roots`: PEM; `signer`: what signs now, SHA-256 of its certificate's DER in hex."""
+
+    roots: str = ""
+    signer: str = ""
+
+
 class NodeRecord(Frozen):
     """A host with an agent. `projects`: the Compose projects it puts into the mesh; `everything`: all."""
 
@@ -133,6 +140,7 @@ class Snapshot(Frozen):
     hosts: tuple[HostAddress, ...] = ()
     settings: MeshSettings = MeshSettings()
     key_sets: tuple[KeySet, ...] = ()
+    trust: Trust = Trust()
 
     @cached_property
     def services_by_fqdn(self) -> Mapping[str, Service]:

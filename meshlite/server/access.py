@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from http import HTTPStatus
 
 from meshlite.model import wire
@@ -16,9 +17,9 @@ from meshlite.server.refusal import Refusal
 
 
 class AccessBook:
-    """One access for each name. Secrets are kept as hashes only. `pin`: names the root that callers trust."""
+    """One access for each name. Secrets are kept as hashes only. `pin`: hash of the root that signs now."""
 
-    def __init__(self, mirror: Mirror, events: Events, clock: Clock, pin: str) -> None:
+    def __init__(self, mirror: Mirror, events: Events, clock: Clock, pin: Callable[[], str]) -> None:
         self._mirror = mirror
         self._events = events
         self._clock = clock
@@ -39,10 +40,10 @@ class AccessBook:
             if stored is not None and stored.access.expires > now:
                 reason = f"{request.name} has access already, as {stored.access.role}"
                 raise Refusal(HTTPStatus.CONFLICT, reason, "revoke it first, or choose another name")
-            record = StoredAccess(access=access, digest=secret.digest(made))
+            record = StoredAccess(access=access, digest=secret.digest(made), pin=(pin := self._pin()))
             await self._mirror.commit([Write(ACCESS, request.name, record)])
         self._events.add("access", request.name, f"may call as {request.role}, by {author}")
-        return wire.AccessToken(token=f"{made}.{self._pin}", access=access)
+        return wire.AccessToken(token=f"{made}.{pin}", access=access)
 
     async def revoke(self, name: str, author: str) -> None:
         """From now on the token is nobody's. Refusal (404) for a name without access."""

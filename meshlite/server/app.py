@@ -19,12 +19,13 @@ from aiohttp import web
 
 from meshlite.config import Settings
 from meshlite.log import to_stderr
-from meshlite.server import ca, tls
+from meshlite.server import tls
 from meshlite.server.access import AccessBook
 from meshlite.server.admission import admission
 from meshlite.server.api import GROUP_ID, PARTS, CallersFaults, errors_as_json, install
 from meshlite.server.audit import open_audit
 from meshlite.server.auth import GROUP
+from meshlite.server.authorities import open_book
 from meshlite.server.call import Parts
 from meshlite.server.clock import Clock
 from meshlite.server.condition import Condition
@@ -36,6 +37,7 @@ from meshlite.server.mesh_settings import mesh_settings
 from meshlite.server.mirror import Mirror
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
+from meshlite.server.rotation import Rotation
 from meshlite.server.store import Conflict, Store, Unavailable
 from meshlite.server.store.sqlite import open_sqlite
 from meshlite.server.stream import encoder
@@ -72,13 +74,12 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[], Non
     with _local_socket(settings.paths.admin_socket) as local:
         await runner.setup()
         try:
-            context = tls.context(app[PARTS].enrolment.authority)
-            renew_at = _renew_certificate(settings, app[PARTS], context)
+            served = tls.Served(app[PARTS].rotation.book, settings.server_address)
             await web.SockSite(runner, local).start()
-            await _listen(runner, settings, context)
+            await _listen(runner, settings, served.listening)
             _say_ready(settings, runner, app[PARTS])
             ready()
-            keep = _keep_certificate(settings, app[PARTS], context, renew_at)
+            keep = _keep_certificate(app[PARTS], served)
             keys = app[PARTS].key_sets.keep()
             await _until(stop, keep, keys, _expire(app[PARTS]), _prune(app[PARTS]))
         finally:
@@ -126,7 +127,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
 async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     """The parts over a store, with what the store holds."""
     folder, lifetime = settings.paths.database.parent, settings.certificate_hours * 3600
-    authority = ca.load_or_create(folder, settings.trust_domain, lifetime, clock.wall())
+    authorities = open_book(folder, settings.trust_domain, lifetime, clock)
     events, mirror = Events(clock), Mirror(store)
     await mirror.load()
     condition = Condition(mirror, store, events)
@@ -142,6 +143,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         mesh_settings(settings),
         settings.service_linger_seconds,
         lifetime,
+        lambda: authorities.trust,
     )
     registry.start()
     resources = ResourceBook(
@@ -155,14 +157,16 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         registry.status_of,
     )
     key_sets = KeySets(mirror, events, clock, registry.publish)
-    enrolment = Enrolment(mirror, store, registry, authority, events, clock)
-    access = AccessBook(mirror, events, clock, authority.pin)
+    enrolment = Enrolment(mirror, store, registry, authorities, events, clock)
+    access = AccessBook(mirror, events, clock, lambda: authorities.current.pin)
+    rotation = Rotation(authorities, registry, mirror, store, events)
     audit = await open_audit(mirror, store, clock, settings.audit_entries)
     return Parts(
         registry,
         resources,
         enrolment,
         access,
+        rotation,
         audit,
         events,
         clock,
@@ -192,18 +196,10 @@ async def _expire(parts: Parts) -> None:
         await parts.condition.look()
 
 
-def _renew_certificate(settings: Settings, parts: Parts, context: ssl.SSLContext) -> float:
-    """A new certificate for new connections; the wall time of the next."""
-    authority, names = parts.enrolment.authority, tls.names(settings.server_address)
-    return tls.renew(context, authority, settings.trust_domain, names, parts.clock.wall())
-
-
-async def _keep_certificate(
-    settings: Settings, parts: Parts, context: ssl.SSLContext, renew_at: float
-) -> None:
+async def _keep_certificate(parts: Parts, served: tls.Served) -> None:
     while True:
-        await parts.clock.until(renew_at)
-        renew_at = _renew_certificate(settings, parts, context)
+        await parts.clock.until(served.renew_at)
+        served.renew()
         _log.info("new server certificate")
 
 
@@ -212,6 +208,7 @@ async def _prune(parts: Parts) -> None:
         try:
             await parts.enrolment.prune()
             await parts.access.prune()
+            await parts.rotation.prune()
         except (Unavailable, Conflict) as error:
             _log.error("expired certificates are not removed yet: %s", error)
         await asyncio.sleep(PRUNE_EVERY)

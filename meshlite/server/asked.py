@@ -57,6 +57,10 @@ def _subject(body: BaseModel | None, answer: Answer) -> str:
             return body.node
         case _, wire.SignRequest():
             return body.identity
+        case _, wire.RotationRequest():
+            return body.step
+        case wire.Authorities(), _:
+            return (given.coming or given.signing).subject
         case _, wire.AccessRequest():
             return f"{body.name} ({body.role})"
     return ""

@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -32,6 +33,10 @@ _NO_CA = x509.BasicConstraints(ca=False, path_length=None)
 _BOTH_SIDES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
 
 
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+"""What an authority may sign with: what every proxy can verify."""
+
+
 @dataclass(frozen=True)
 class Leaf:
     """A signed certificate: PEM, serial number in hex, and when it is valid (seconds since 1970)."""
@@ -44,17 +49,40 @@ class Leaf:
 
 @dataclass(frozen=True)
 class CertificateAuthority:
-    """A root that signs. Its key shows in no output."""
+    """A root, or an intermediate under one, that signs. Its key shows in no output."""
 
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
     root: x509.Certificate
     lifetime: float
-    """Seconds that a leaf is valid from the moment it is signed, but never longer than the root."""
+    """Seconds that a leaf is valid from the moment it is signed, but never longer than those above it."""
+
+    between: tuple[x509.Certificate, ...] = ()
+    """Intermediates, the one that signs first, the one that the root signed last; none: the root signs."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The one that leaves are signed by."""
+        return self.between[0] if self.between else self.root
+
+    @cached_property
+    def signer(self) -> str:
+        """Names what signs, root or intermediate: SHA-256 of its DER, in hex."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @cached_property
+    def above(self) -> str:
+        """What follows a leaf in its chain: the intermediates, PEM."""
+        return "".join(pem(one) for one in self.between)
+
+    @cached_property
+    def ends(self) -> float:
+        """When the first of those above a leaf ends to be valid, in seconds since 1970."""
+        return min(one.not_valid_after_utc.timestamp() for one in (*self.between, self.root))
 
     @cached_property
     def roots(self) -> str:
-        """The trust bundle: PEM."""
-        return self.root.public_bytes(Encoding.PEM).decode()
+        """The root: PEM."""
+        return pem(self.root)
 
     @cached_property
     def pin(self) -> str:
@@ -86,20 +114,43 @@ class CertificateAuthority:
         names: x509.SubjectAlternativeName,
         now: float,
     ) -> Leaf:
-        start, end = now - BACKDATED, min(now + self.lifetime, self.root.not_valid_after_utc.timestamp())
-        issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        start, end = now - BACKDATED, min(now + self.lifetime, self.ends)
         certificate = (
-            _builder(subject, self.root.subject, key, start, end)
+            _builder(subject, self.certificate.subject, key, start, end)
             .add_extension(_NO_CA, critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(_BOTH_SIDES, critical=False)
             # RFC 5280 4.2.1.6: without a subject, the alternative name is what counts.
             .add_extension(names, critical=not list(subject))
-            .add_extension(issuer_key, critical=False)
+            .add_extension(self._key_id, critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        pem = certificate.public_bytes(Encoding.PEM).decode()
-        return Leaf(pem, f"{certificate.serial_number:x}", start, end)
+        return Leaf(pem(certificate) + self.above, f"{certificate.serial_number:x}", start, end)
+
+    def vouch(self, root: x509.Certificate) -> x509.Certificate | None:
+        """A bridge to another root: its name and key, signed by this one, for whoever knows only this one.
+
+        None where this one's path length allows no further authority.
+        """
+        limit = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        key = root.public_key()
+        if limit == 0 or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            return None
+        start = max(root.not_valid_before_utc, self.certificate.not_valid_before_utc).timestamp()
+        end = min(self.ends, root.not_valid_after_utc.timestamp())
+        return (
+            _builder(root.subject, self.certificate.subject, key, start, end)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .add_extension(key_id(root), critical=False)
+            .add_extension(self._key_id, critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    @cached_property
+    def _key_id(self) -> x509.AuthorityKeyIdentifier:
+        """The signing key as certificates below name it."""
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id(self.certificate))
 
 
 def create(trust_domain: str, lifetime: float, now: float) -> CertificateAuthority:
@@ -108,7 +159,7 @@ def create(trust_domain: str, lifetime: float, now: float) -> CertificateAuthori
 
 
 def load_or_create(folder: Path, trust_domain: str, lifetime: float, now: float) -> CertificateAuthority:
-    """The root kept in `folder` (root-key.pem mode 0600, root.pem); made there at the first start.
+    """The first root, kept in `folder` (root-key.pem mode 0600, root.pem); made there at the first start.
 
     The key is on the disk before its certificate, so a crash in between leaves a key whose certificate is
     made again. Raises ValueError where the files cannot be used, OSError where they cannot be read.
@@ -117,10 +168,10 @@ def load_or_create(folder: Path, trust_domain: str, lifetime: float, now: float)
     if not key_file.exists():
         if root_file.exists():
             raise ValueError(f"{root_file}: its key {key_file.name} is gone: restore both, or remove it")
-        _write(key_file, key_pem(new_key()), 0o600)
-    key = _load_key(key_file)
+        write(key_file, key_pem(new_key()), 0o600)
+    key = load_key(key_file)
     if not root_file.exists():
-        _write(root_file, _self_signed(key, trust_domain, lifetime, now).roots.encode(), 0o644)
+        write(root_file, _self_signed(key, trust_domain, lifetime, now).roots.encode(), 0o644)
     try:
         root = x509.load_pem_x509_certificate(root_file.read_bytes())
     except ValueError as error:
@@ -134,25 +185,29 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _self_signed(
-    key: ec.EllipticCurvePrivateKey, trust_domain: str, lifetime: float, now: float
-) -> CertificateAuthority:
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain)])
+def _self_signed(key: SigningKey, trust_domain: str, lifetime: float, now: float) -> CertificateAuthority:
+    """Roots of one mesh have different names, so that people and verifiers tell them apart."""
+    own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    name = x509.NameAttribute(NameOID.COMMON_NAME, f"meshlite root {own_id.digest.hex()[:8]}")
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain), name])
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")])
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     root = (
         _builder(subject, subject, key.public_key(), now - BACKDATED, now + ROOT_DAYS * 86400)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_usage(signs=True), critical=True)
         .add_extension(names, critical=False)
-        .add_extension(key_id, critical=False)
+        .add_extension(own_id, critical=False)
         .sign(key, hashes.SHA256())
     )
     return CertificateAuthority(key, root, lifetime)
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, start: float, end: float
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    start: float,
+    end: float,
 ) -> x509.CertificateBuilder:
     return x509.CertificateBuilder(
         issuer_name=issuer,
@@ -202,26 +257,50 @@ def _moment(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def key_id(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """How certificates below name this one's key: as it says itself, else by the common rule."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        key = certificate.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        return x509.SubjectKeyIdentifier.from_public_key(key)
+
+
+def key_pem(key: SigningKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _load_key(file: Path) -> ec.EllipticCurvePrivateKey:
+def load_key(file: Path) -> SigningKey:
+    """Raises ValueError for what is no key that signs, or is open to others."""
     if file.stat().st_mode & 0o077:
         raise ValueError(f"{file}: others may read this key: chmod 600 it, and replace it if they could")
     try:
-        key = load_pem_private_key(file.read_bytes(), password=None)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: not a PEM private key without a password") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{file}: not an ECDSA key")
+        return read_key(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def read_key(written: bytes) -> SigningKey:
+    """Raises ValueError with a reason that does not repeat what was written."""
+    try:
+        key = load_pem_private_key(written, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("not a PEM private key without a password") from error
+    if not isinstance(key, SigningKey):
+        raise ValueError("not an ECDSA or RSA key")
     return key
 
 
-def _write(file: Path, content: bytes, mode: int) -> None:
+def write(file: Path, content: bytes, mode: int) -> None:
     """Whole or not at all: a crash leaves no half key."""
     draft = file.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
         out.flush()

@@ -21,6 +21,7 @@ from meshlite.server.events import Events
 from meshlite.server.key_sets import KeySets
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
+from meshlite.server.rotation import Rotation
 from meshlite.server.stream import Encode
 
 KIB = 1024
@@ -35,6 +36,7 @@ class Parts:
     resources: ResourceBook
     enrolment: Enrolment
     access: AccessBook
+    rotation: Rotation
     audit: AuditLog
     events: Events
     clock: Clock
@@ -56,6 +58,11 @@ class Call:
     query: Mapping[str, str]
     body: Any
     http: web.Request
+
+    @property
+    def local(self) -> bool:
+        """It came on the local socket."""
+        return self.http.remote in (None, "")
 
     @property
     def node(self) -> str:

@@ -12,6 +12,7 @@ from meshlite.model.mesh import NodeRecord
 from meshlite.model.names import canonical_namespace
 from meshlite.server import secret
 from meshlite.server.auth import check_node_name
+from meshlite.server.authorities import AuthorityBook
 from meshlite.server.ca import CertificateAuthority, Leaf
 from meshlite.server.clock import Clock
 from meshlite.server.events import Events
@@ -30,16 +31,21 @@ class Enrolment:
         mirror: Mirror,
         store: Store,
         registry: Registry,
-        authority: CertificateAuthority,
+        authorities: AuthorityBook,
         events: Events,
         clock: Clock,
     ) -> None:
-        self.authority = authority
+        self._authorities = authorities
         self._mirror = mirror
         self._store = store
         self._registry = registry
         self._events = events
         self._clock = clock
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """The one that signs now."""
+        return self._authorities.current
 
     async def make_token(self, request: wire.TokenRequest, author: str) -> wire.Token:
         """A new secret; only its hash is kept."""
@@ -57,18 +63,19 @@ class Enrolment:
             uses=request.uses,
             created=now,
             author=author,
+            pin=self.authority.pin,
         )
         await self._mirror.commit([Write(TOKENS, name, stored, expected=0)])
         whom = f"node {request.node}" if request.node else "any node"
         self._events.add("token", whom, f"may join for {request.ttl_seconds:g} s, by {author}")
-        return wire.Token(token=f"{made}.{self.authority.pin}", expires=expires, id=_id(name))
+        return wire.Token(token=f"{made}.{stored.pin}", expires=expires, id=_id(name))
 
     async def tokens(self) -> tuple[wire.JoinToken, ...]:
         """Join tokens that can still be used, the newest first."""
         now = self._clock.wall()
         stored = readable(TOKENS, await self._store.scan(TOKENS.prefix))
         listed = [
-            wire.JoinToken(id=_id(name), **token.model_dump())
+            wire.JoinToken(id=_id(name), **token.model_dump(exclude={"pin"}))
             for name, token in stored
             if token.expires > now
         ]
@@ -102,11 +109,11 @@ class Enrolment:
             record = stored.record.model_copy(update={"address": request.address or peer})
             node = StoredNode(record=record, joined=now, namespaces=token.namespaces)
             identity = node_identity(self._registry.trust_domain, name)
-            issued = _record(leaf, identity, name)
+            issued = _record(leaf, identity, name, signer := self.authority.signer)
             await self._mirror.commit([used, Write(NODES, name, node), issued])
             self._events.add("node", name, "joined")
             self._registry.publish()
-        return self._certificate(leaf, identity)
+        return self._certificate(leaf, identity, signer)
 
     async def renew(self, node: str, request: wire.RenewRequest) -> wire.Certificate:
         """The node's own certificate anew."""
@@ -169,9 +176,9 @@ class Enrolment:
         return f"node {node} has not reported a workload with this identity"
 
     async def _issue(self, csr: str, identity: str, node: str) -> wire.Certificate:
-        leaf = self._sign(csr, identity, self._clock.wall())
-        await self._mirror.commit([_record(leaf, identity, node)])
-        return self._certificate(leaf, identity)
+        leaf, signer = self._sign(csr, identity, self._clock.wall()), self.authority.signer
+        await self._mirror.commit([_record(leaf, identity, node, signer)])
+        return self._certificate(leaf, identity, signer)
 
     def _sign(self, csr: str, identity: str, now: float) -> Leaf:
         try:
@@ -179,13 +186,14 @@ class Enrolment:
         except ValueError as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
 
-    def _certificate(self, leaf: Leaf, identity: str) -> wire.Certificate:
+    def _certificate(self, leaf: Leaf, identity: str, signer: str) -> wire.Certificate:
         return wire.Certificate(
             chain=leaf.chain,
-            roots=self.authority.roots,
+            roots=self._authorities.trust.roots,
             not_before=leaf.not_before,
             not_after=leaf.not_after,
             identity=identity,
+            signer=signer,
         )
 
     def _refuse(self, status: HTTPStatus, subject: str, reason: str, hint: str = "") -> NoReturn:
@@ -199,12 +207,13 @@ def _id(digest: str) -> str:
     return digest[:12]
 
 
-def _record(leaf: Leaf, identity: str, node: str) -> Write[wire.Issued]:
+def _record(leaf: Leaf, identity: str, node: str, signer: str) -> Write[wire.Issued]:
     issued = wire.Issued(
         serial=leaf.serial,
         identity=identity,
         node=node,
         not_before=leaf.not_before,
         not_after=leaf.not_after,
+        signer=signer,
     )
     return Write(CERTIFICATES, leaf.serial, issued, expected=0)

@@ -21,6 +21,7 @@ from meshlite.server.overview import overview
 from meshlite.server.reading import read_all
 from meshlite.server.refusal import Refusal
 from meshlite.server.resources import NOTHING_READ
+from meshlite.server.rotation import chains
 from meshlite.server.stream import lines
 
 STALLED = 30.0
@@ -39,8 +40,26 @@ async def health(call: Call) -> wire.Health:
 
 
 async def authority(call: Call) -> wire.Authority:
-    roots = call.parts.enrolment.authority.roots
-    return wire.Authority(roots=roots, trust_domain=call.parts.registry.trust_domain)
+    book = call.parts.rotation.book
+    return wire.Authority(
+        roots=book.trust.roots, trust_domain=call.parts.registry.trust_domain, former=book.remembered
+    )
+
+
+async def authorities(call: Call) -> wire.Authorities:
+    return await call.parts.rotation.view()
+
+
+async def rotate(call: Call) -> wire.Authorities:
+    return await call.parts.rotation.take(call.body, call.caller.name)
+
+
+async def bring_authority(call: Call) -> wire.Authorities:
+    """A key travels over no network."""
+    if not call.local:
+        reason = "an authority is brought in on the server's own host only, since its key comes along"
+        raise Refusal(HTTPStatus.FORBIDDEN, reason, "run meshlite ca import there")
+    return await call.parts.rotation.bring(call.body, call.caller.name)
 
 
 async def make_token(call: Call) -> wire.Token:
@@ -80,7 +99,9 @@ async def sign(call: Call) -> wire.Certificate:
 
 
 async def certificates(call: Call) -> wire.Certificates:
-    return wire.Certificates(certificates=await call.parts.enrolment.issued())
+    return wire.Certificates(
+        certificates=await call.parts.enrolment.issued(), chains=chains(call.parts.rotation.book)
+    )
 
 
 async def nodes(call: Call) -> wire.Nodes:

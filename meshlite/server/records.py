@@ -47,6 +47,8 @@ class StoredToken(Frozen):
     uses: int
     created: float = 0.0
     author: str = ""
+    pin: str = ""
+    """Of the root that it names; empty: by a version that had one root only."""
 
 
 class StoredAccess(Frozen):
@@ -54,6 +56,8 @@ class StoredAccess(Frozen):
 
     access: Access
     digest: str
+    pin: str = ""
+    """As in StoredToken."""
 
 
 class Counter(Frozen):

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from meshlite.model import external, wire
-from meshlite.model.mesh import HostAddress, MeshSettings, NodeRecord, Problem, Resource, Service, Snapshot
+from meshlite.model.mesh import (
+    HostAddress,
+    MeshSettings,
+    NodeRecord,
+    Problem,
+    Resource,
+    Service,
+    Snapshot,
+    Trust,
+)
 from meshlite.model.names import virtual_address
 from meshlite.model.networking.sidecar import OutboundMode
 from meshlite.model.workload import Port, Workload
@@ -46,8 +55,12 @@ class Registry:
         settings: MeshSettings | None = None,
         linger_seconds: float = 600.0,
         node_linger_seconds: float = 86_400.0,
+        trust: Callable[[], Trust] = Trust,
     ) -> None:
-        """`linger_seconds`: how long a service without workloads stays known; the other: a silent node."""
+        """`linger_seconds`: how long a service without workloads stays known; the other: a silent node.
+
+        `trust`: asked at each publication.
+        """
         self.snapshots = Watch(Snapshot())
         self.trust_domain = trust_domain
         self.lease_seconds = lease_seconds
@@ -60,6 +73,7 @@ class Registry:
         self._settings = settings or MeshSettings()
         self._leases: dict[str, float] = {}
         """Node -> monotonic time at which it is gone. A node is alive while it is in here."""
+        self._trust = trust
         self._lingering = Lingering(linger_seconds)
         self._node_linger = node_linger_seconds
         self._given_up: frozenset[str] = frozenset()
@@ -235,6 +249,7 @@ class Registry:
             hosts=self._hosts(resources),
             settings=self._settings,
             key_sets=tuple(keys for _, keys in sorted(self._mirror.all(KEY_SETS).items())),
+            trust=self._trust(),
         )
         version = hashlib.blake2b(content.model_dump_json().encode(), digest_size=16).hexdigest()
         if version != self.snapshots.value.version:
@@ -256,7 +271,9 @@ class Registry:
 
     def _lease(self, refused: tuple[Problem, ...]) -> wire.Lease:
         version = self.snapshots.value.version
-        return wire.Lease(seconds=self.lease_seconds, snapshot=version, refused=refused)
+        return wire.Lease(
+            seconds=self.lease_seconds, snapshot=version, refused=refused, time=self._clock.wall()
+        )
 
     def _renew(self, node: str) -> bool:
         """Whether the node was not alive before."""

@@ -23,6 +23,22 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/health", handlers.health, _PUBLIC, "Is the server there?", answer=wire.Health),
     Route("GET", "/v1/ca", handlers.authority, _PUBLIC, "The trust bundle", answer=wire.Authority),
     Route(
+        "GET", "/v1/authorities", handlers.authorities, _LOOK,
+        "What signs, what did, what will, and who is in the way of the next step of a rotation",
+        answer=wire.Authorities,
+    ),
+    Route(
+        "POST", "/v1/authorities/rotation", handlers.rotate, _ADMIN, "Take a step towards another root",
+        body=wire.RotationRequest, answer=wire.Authorities,
+        audited=True,
+    ),
+    Route(
+        "POST", "/v1/authorities/import", handlers.bring_authority, _ADMIN,
+        "Announce an own authority as the next; on the local socket only",
+        body=wire.ImportRequest, answer=wire.Authorities,
+        audited=True,
+    ),
+    Route(
         "POST", "/v1/tokens", handlers.make_token, _ADMIN, "Let a node join",
         body=wire.TokenRequest, answer=wire.Token,
         audited=True,

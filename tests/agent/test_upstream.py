@@ -21,7 +21,7 @@ from meshlite.agent.upstream import Upstream
 from meshlite.config import Ports, Settings
 from meshlite.model.mesh import Snapshot
 from meshlite.model.workload import Port, Workload
-from tests.agent.envoys import free_port, needs_root, until
+from tests.agent.envoys import LIMIT, free_port, needs_root, until
 
 pytestmark = needs_root  # the server's local socket is root's
 
@@ -45,6 +45,13 @@ class Server:
     async def start(self) -> None:
         self._spawn()
         await until(self.answers)
+        async with asyncio.timeout(LIMIT):
+            while True:
+                try:
+                    await self.ask("GET", "/v1/health")
+                    return
+                except aiohttp.ClientError:  # the socket is there before it is listened on
+                    await asyncio.sleep(0.02)
 
     def _spawn(self) -> None:
         paths = self.settings.paths

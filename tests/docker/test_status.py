@@ -135,3 +135,17 @@ def test_a_service_is_forgotten_some_time_after_its_last_container(mesh: Mesh) -
     mesh.project.up()
     mesh.eventually(lambda: services(mesh).get("odd", {}).get("address") == address, "it is back", 60)
     mesh.eventually(lambda: asked(mesh, "http://odd:8081/"), "it answers", 60)
+
+
+def test_another_root_reaches_the_proxy_and_what_it_signs_replaces_all(mesh: Mesh) -> None:
+    """The steps wait for this node's agent and proxy; calls go on."""
+    before = {row["serial"] for row in json.loads(mesh("certs", "-o", "json"))}
+    mesh("ca", "rotate", timeout=300)
+    value = json.loads(mesh("ca", "show", "-o", "json"))
+    signer = value["signing"]["sha256"]
+    assert value["phase"] == "steady"
+    assert status(mesh)["healthy"]
+    rows = json.loads(mesh("certs", "-o", "json"))
+    assert {row["signer"] for row in rows} == {signer}
+    assert not before & {row["serial"] for row in rows}
+    assert asked(mesh, "http://web:8080/")

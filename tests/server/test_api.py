@@ -83,6 +83,10 @@ async def test_every_answer_of_a_session_is_as_the_openapi_document_says(server:
     resource, path = "/v1/resources/{kind}/{namespace}/{name}", "/v1/resources/DestinationRule/shop/reviews"
     await admin("GET", "/v1/health", "/v1/health")
     await admin("GET", "/v1/ca", "/v1/ca")
+    await admin("GET", "/v1/authorities", "/v1/authorities")
+    rotation, bring = "/v1/authorities/rotation", "/v1/authorities/import"
+    await admin("POST", rotation, rotation, json={"step": "announce"})
+    await admin("POST", bring, bring, json={"certificate": "", "key": ""})
     await admin("PUT", "/v1/nodes/web-1/projects", "/v1/nodes/{node}/projects", json={"projects": ["shop"]})
     token = (await admin("POST", "/v1/tokens", "/v1/tokens", json={"node": "web-1"}))["token"]
     listed = await admin("GET", "/v1/tokens", "/v1/tokens")

@@ -102,6 +102,7 @@ def test_no_leaf_outlives_the_root(authority: ca.CertificateAuthority) -> None:
 
 
 def test_the_key_shows_in_no_output(authority: ca.CertificateAuthority) -> None:
+    assert isinstance(authority.key, ec.EllipticCurvePrivateKey)
     number = authority.key.private_numbers().private_value
     for text in (repr(authority), str(authority), f"{authority}"):
         assert "PRIVATE" not in text

@@ -9,7 +9,11 @@ import click
 
 from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain
 from meshlite.cli.settings import places_of, server_of
+from meshlite.cli.span import left as age
 from meshlite.cli.verbs.get import clock
+
+BACKDATED = 300.0
+"""Seconds by which the server has certificates begin before they are made."""
 
 
 @click.command(short_help="Certificates that the mesh has issued.")
@@ -17,14 +21,16 @@ from meshlite.cli.verbs.get import clock
 @output_option
 @click.pass_context
 def certs(ctx: click.Context, everything: bool, output: Output) -> None:
-    """List certificates: for each identity and node the newest one, with the time it has left.
+    """List certificates: for each identity and node the newest one, its age, what it has left, its issuer.
 
     Keys are made on the nodes and never leave them; the server knows certificates only.
 
     \b
-    JSON: [{"serial", "identity", "node", "not_before", "not_after"}], times in seconds since 1970.
+    JSON: [{"serial", "identity", "node", "not_before", "not_after", "signer", "chain"}], times in seconds
+          since 1970; chain: names of the issuer and of those above it, the root last.
     """
-    issued = server_of(places_of(ctx)).get("/v1/certificates")["certificates"]
+    answer = server_of(places_of(ctx)).get("/v1/certificates")
+    issued = [row | {"chain": answer["chains"].get(row["signer"], [])} for row in answer["certificates"]]
     rows = issued if everything else newest(issued)
     emit(rows, output, lambda: _table(rows, time.time()))
 
@@ -39,14 +45,16 @@ def newest(issued: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _table(rows: list[dict[str, Any]], now: float) -> None:
     columns(
-        ("IDENTITY", "NODE", "SERIAL", "VALID UNTIL", "LEFT"),
+        ("IDENTITY", "NODE", "SERIAL", "AGE", "VALID UNTIL", "LEFT", "ISSUER"),
         [
             (
                 plain(row["identity"]),
                 plain(row["node"]),
                 plain(row["serial"][:16]),
+                age(max(1.0, now - row["not_before"] - BACKDATED)),
                 clock(row["not_after"]),
                 left(row["not_before"], row["not_after"], now),
+                plain(" < ".join(row["chain"]) or "-"),
             )
             for row in rows
         ],
