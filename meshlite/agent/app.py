@@ -29,6 +29,7 @@ from meshlite.sources.engine import Engine
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
+HOOK_SECONDS = 5.0
 """How long `down` lets captured connections come to an end."""
 
 
@@ -146,12 +147,22 @@ class Agent:
         """Answer the runtime's hook, and have the engine use it."""
         async with self._answering():
             if self.settings.hook:
-                self.status.hook = await hook.install(self.settings, self.engine)
-                if not self.status.hook.active:
-                    log.warning(self.status.hook.reason)
+                await self._hook()
             else:
                 self.status.hook = hook.HookState(False, "turned off by the settings")
             await asyncio.Event().wait()
+
+    async def _hook(self) -> None:
+        """Have the engine use the hook; one that is away is asked again."""
+        said = ""
+        while True:
+            state = self.status.hook = await hook.install(self.settings, self.engine)
+            if not state.active and state.reason != said:
+                log.warning(state.reason)
+                said = state.reason
+            if not state.passing:
+                return
+            await asyncio.sleep(HOOK_SECONDS)
 
     def _answering(self) -> contextlib.AbstractAsyncContextManager[object]:
         return hook.HookServer(self.settings.paths.hook_socket, self._announced)

@@ -61,6 +61,10 @@ class PrivateEngine:
         return Settings(node="node-1", paths=paths)
 
     def start(self, *flags: str) -> None:
+        self.launch(*flags)
+        self.wait()
+
+    def launch(self, *flags: str) -> None:
         command = [
             dockerd(),
             f"--data-root={self.folder / 'data'}",
@@ -77,6 +81,10 @@ class PrivateEngine:
                 stderr=log,
                 env={**os.environ, "PATH": path},
             )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        assert self.process is not None
         for _ in range(300):
             if self.docker("info", check=False).returncode == 0:
                 return
@@ -84,6 +92,14 @@ class PrivateEngine:
                 break
             time.sleep(0.1)
         pytest.fail(f"the private engine did not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def wait_for_pid(self) -> None:
+        """Until it says who it is, which is long before it answers."""
+        for _ in range(3000):
+            if self.pid_files[0].exists():
+                return
+            time.sleep(0.01)
+        pytest.fail("the private engine did not write its pid file")
 
     def stop(self) -> None:
         if self.process is not None:

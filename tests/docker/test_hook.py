@@ -230,6 +230,28 @@ async def test_an_engine_that_restarts_keeps_the_hook(host: None, own: PrivateEn
         assert len(agent.early) == 1
 
 
+async def test_who_leaves_while_the_engine_starts_does_not_end_it(own: PrivateEngine, image: str) -> None:
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    await docker(own, "run", "-d", "--restart", "always", "--name", "back", image, "sleep", "300")
+    await asyncio.to_thread(own.stop)
+    own.launch()
+    await asyncio.to_thread(own.wait_for_pid)
+    await uninstall(own.settings, own.api, own.pid_files)
+    assert not own.daemon_json.exists()
+    await asyncio.to_thread(own.wait)
+    assert await docker(own, "ps", "--format", "{{.Names}}") == "back"
+
+
+async def test_an_engine_that_is_away_is_entered_when_it_is_back(own: PrivateEngine) -> None:
+    await asyncio.to_thread(own.stop)
+    away = await install(own.settings, own.api, own.pid_files)
+    assert away.passing
+    assert not own.daemon_json.exists()
+    await asyncio.to_thread(own.start)
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    assert own.default_runtime == RUNTIME
+
+
 async def test_an_edit_by_the_operator_survives(own: PrivateEngine) -> None:
     assert (await install(own.settings, own.api, own.pid_files)).active
     edited = json.loads(own.daemon_json.read_bytes()) | {"log-level": "warn"}

@@ -75,5 +75,7 @@ def _of(proc: Path, pid: int) -> Dockerd | None:
         environment = (proc / str(pid) / "environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
+    if not any(arguments):
+        return None  # it has ended, and nobody has taken notice yet
     search = next((item.removeprefix("PATH=") for item in environment if item.startswith("PATH=")), "")
     return Dockerd(pid, tuple(arguments), search)

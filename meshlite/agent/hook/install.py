@@ -16,15 +16,21 @@ from meshlite.sources.engine import Engine, EngineError, Record
 
 OLDEST_ENGINE = 23
 RELOAD_SECONDS = 5.0
+START_SECONDS = 30.0
+"""An engine that starts answers nobody before it has looked through its containers."""
 PID_FILES = (Path("/var/run/docker.pid"),)
 
 
 @dataclass(frozen=True)
 class HookState:
-    """Whether containers are captured before they start; where not, `reason` says why, in a sentence."""
+    """Whether containers are captured before they start; where not, `reason` says why, in a sentence.
+
+    `passing`: the engine was not there, or about to start, so that another try may succeed.
+    """
 
     active: bool
     reason: str = ""
+    passing: bool = False
 
 
 class NotPossible(Exception):
@@ -40,7 +46,8 @@ async def install(settings: Settings, engine: Engine, pid_files: tuple[Path, ...
     try:
         await _install(settings, engine, pid_files)
     except (NotPossible, EngineError, OSError, ValueError) as error:
-        return HookState(False, f"containers are captured by events, a moment after their start: {error}")
+        why = f"containers are captured by events, a moment after their start: {error}"
+        return HookState(False, why, passing=isinstance(error, EngineError))
     return HookState(True)
 
 
@@ -60,13 +67,13 @@ async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, .
     except ValueError as error:
         return [f"{file} was edited and is left alone, since {error}; take {daemon_json.RUNTIME} out by hand"]
     left = []
-    if process is not None:
+    if (ready := await _ready(engine, pid_files)) is not None:
         parting = daemon_json.parting(target, note.former)
         folder.part(note, target, parting)
         files.replace(file, parting)
-        process.reload()
-        if not await _until(engine, lambda info: daemon_json.RUNTIME not in info.get("Runtimes", {})):
-            left.append(f"the engine knows {daemon_json.RUNTIME} until its next restart")
+        ready.reload()
+    if process is not None and (ready is None or not await _until(engine, _without_us)):
+        left.append(f"the engine knows {daemon_json.RUNTIME} until its next restart")
     files.put_back(file, target, note.made_folder)
     folder.forget()
     if await _in_use(engine):
@@ -76,8 +83,11 @@ async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, .
 
 
 async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ...]) -> None:
+    found = dockerd.find(pid_files)
     info = await engine.info()
     process = _suitable(info, dockerd.find(pid_files))
+    if process != found:
+        raise EngineError("the engine is being started anew")
     folder, file = Folder(settings), process.config_file(settings.paths.daemon_json)
     current = _finished(folder, file)
     try:
@@ -148,6 +158,27 @@ def _lost_note(settings: Settings, folder: Folder, process: Dockerd | None) -> N
     if adopted := folder.adopt(wrapper):
         return adopted
     return Note(str(file), existed=False, made_folder=False, former="runc", written="") if inside else None
+
+
+async def _ready(engine: Engine, pid_files: tuple[Path, ...]) -> Dockerd | None:
+    """The engine's process once it answers: a signal to read its file anew ends one that still starts."""
+
+    async def answers(process: Dockerd) -> bool:
+        try:
+            await engine.info()
+        except EngineError:
+            return False
+        return dockerd.find(pid_files) == process
+
+    for _ in range(int(START_SECONDS / 0.1)):
+        if (process := dockerd.find(pid_files)) is None or await answers(process):
+            return process
+        await asyncio.sleep(0.1)
+    return None
+
+
+def _without_us(info: Record) -> bool:
+    return daemon_json.RUNTIME not in info.get("Runtimes", {})
 
 
 async def _in_use(engine: Engine) -> bool:
