@@ -73,8 +73,12 @@ class NodeFiles:
             return ""
 
     def lifetime(self) -> tuple[float, float]:
-        begin, end = self.times.read_text().split()[:2]
-        return float(begin), float(end)
+        """Where that cannot be told it is over, so that it is renewed."""
+        try:
+            begin, end = map(float, self.times.read_text().split()[:2])
+        except ValueError:
+            return 0.0, 0.0
+        return begin, end
 
     @property
     def signer(self) -> str:

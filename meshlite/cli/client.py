@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from meshlite.cli.failure import Failure, Unreachable
+from meshlite.cli.invocation import command
 
 if TYPE_CHECKING:
     from meshlite.cli.remote import Remote
@@ -43,13 +44,15 @@ class _UnixConnection(http.client.HTTPConnection):
 @dataclass(frozen=True)
 class Client:
     """A peer on this host, or the remote one instead. `name` and `advice` go into messages: "the server",
-    "start it: …". `doubt` is called where nobody answers, and raises Failure if it knows why."""
+    "start it: …". `doubt` is called where nobody answers, and raises Failure if it knows why. `pid_file`
+    names the peer's process: it may run although its socket is gone."""
 
     path: Path
     name: str
     advice: str
     remote: Remote | None = None
     doubt: Callable[[], object] | None = None
+    pid_file: Path | None = None
 
     def get(self, path: str, timeout: float = 10.0, **query: str) -> Any:
         return self.call("GET", path, query=query, timeout=timeout).body
@@ -89,6 +92,10 @@ class Client:
         if self.doubt is not None:
             self.doubt()
         where = self.remote.url if self.remote else str(self.path)
+        if isinstance(error, FileNotFoundError) and (pid := self._pid()):
+            why = f"process {pid} runs, but its socket was deleted"
+            step = f"have it started again: {command(root=True)} up -d"
+            return Unreachable(f"{self.name} cannot be asked", where=where, why=why, next_step=step)
         if isinstance(error, FileNotFoundError):
             return Unreachable(
                 f"{self.name} is not running", where=where, why="no such socket", next_step=self.advice
@@ -103,6 +110,15 @@ class Client:
             return Unreachable(f"{self.name} is not running", where=where, why=why, next_step=self.advice)
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return Unreachable(f"{self.name} does not answer", where=where, why=why, next_step=self.advice)
+
+    def _pid(self) -> int:
+        """Of the peer's process, if that is known to run; 0 otherwise."""
+        if self.pid_file is None or self.remote is not None:
+            return 0
+        from meshlite.cli.processes import recorded
+
+        process = recorded(self.pid_file)
+        return process.pid if process else 0
 
 
 def target(path: str, query: Mapping[str, str]) -> str:

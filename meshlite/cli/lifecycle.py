@@ -102,7 +102,14 @@ def ensure(part: Part, version: str, seconds: float = START_SECONDS) -> str:
     answer = ask(part)
     if answer and answer.get("version") == version:
         return "was running"
-    done = f"replaced {answer['version']}" if answer else "started"
+    mute = not answer and process_of(part) is not None
+    done = (
+        f"replaced {answer['version']}"
+        if answer
+        else "started again, as it did not answer"
+        if mute
+        else "started"
+    )
     supervision.dismiss(part.pid_file.parent)
     if answer:
         end(part)
@@ -119,9 +126,10 @@ def ensure(part: Part, version: str, seconds: float = START_SECONDS) -> str:
 def launch(part: Part) -> Callable[[], bool]:
     """Start the part and return a question: does it still run; a mute process is ended first."""
     if part.by_unit():
-        systemctl("start", part.unit)
+        # A restart starts as well, and ends one that is mute.
+        systemctl("restart", part.unit)
         return lambda: systemctl("is-failed", part.unit, check=False) != 0
-    if mute := processes.recorded(part.pid_file):
+    if mute := process_of(part):
         processes.stop(mute, grace=5.0)
     child = processes.start(part.command, part.log, os.environ, part.pid_file)
     return lambda: child.poll() is None
@@ -140,8 +148,13 @@ def end(part: Part, grace: float = 10.0) -> bool:
     if part.by_unit():
         # Asked for in any state: one that has just ended would be started again by its unit.
         systemctl("stop", part.unit)
-    process = processes.recorded(part.pid_file)
+    process = process_of(part)
     return bool(process) and processes.stop(process, grace) if process else False
+
+
+def process_of(part: Part) -> processes.Process | None:
+    """The part's process by its pid file; where that says nothing, whoever serves the part's socket."""
+    return processes.recorded(part.pid_file) or processes.serving(part.client.path)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -44,6 +46,18 @@ def recorded(file: Path) -> Process | None:
         return None
     process = Process(pid, started)
     return process if of(pid) == process else None
+
+
+def serving(path: Path) -> Process | None:
+    """The process that listens on a unix socket, if one does. Source: unix(7), SO_PEERCRED."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return None
+        pid, _uid, _gid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return of(pid)
 
 
 @contextmanager

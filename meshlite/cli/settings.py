@@ -99,7 +99,8 @@ def agent_of(settings: Places | Settings) -> Client:
 def _client(socket: Path, name: str, settings: Places | Settings, part: str) -> Client:
     config = front_of(click.get_current_context(silent=True)).config
     doubt = (lambda: _settings(config)) if isinstance(settings, Places) else None
-    return Client(socket, name, _advice(settings, part), doubt=doubt)
+    pid_file = settings.paths.run / f"{part}.pid"
+    return Client(socket, name, _advice(settings, part), doubt=doubt, pid_file=pid_file)
 
 
 def _advice(settings: Places | Settings, part: str) -> str:

@@ -144,11 +144,13 @@ def supervise(parts: Sequence[Part], run: Path, stop: int) -> None:
 
 def read_plan(file: Path) -> tuple[Part, ...]:
     """The parts of a plan. OSError or ValueError where there is none."""
-    raw = json.loads(file.read_text())
-    return tuple(
-        Part(name, tuple(part["command"]), Path(part["log"]), Path(part["pid_file"]))
-        for name, part in raw.items()
-    )
+    try:
+        return tuple(
+            Part(name, tuple(map(str, part["command"])), Path(part["log"]), Path(part["pid_file"]))
+            for name, part in json.loads(file.read_text()).items()
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no plan") from error
 
 
 def write_plan(file: Path, parts: Sequence[Part]) -> None:
@@ -162,9 +164,13 @@ def write_plan(file: Path, parts: Sequence[Part]) -> None:
 def read_report(file: Path) -> dict[str, Account]:
     """How each part fares; nothing where nobody has said."""
     try:
-        return {name: Account(**row) for name, row in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, TypeError):
+        return {name: _account(**row) for name, row in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _account(failures: int, why: str, began: float, due: float) -> Account:
+    return Account(int(failures), str(why), float(began), float(due))
 
 
 def _write_report(file: Path, accounts: Mapping[str, Account]) -> None:
@@ -236,8 +242,12 @@ def main(plan: Path) -> None:
     signal.set_wakeup_fd(woken)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with processes.pid_file(plan.with_name(PID_FILE)):
-        supervise(read_plan(plan), plan.parent, stop)
+    try:
+        with processes.pid_file(plan.with_name(PID_FILE)):
+            supervise(read_plan(plan), plan.parent, stop)
+    except (OSError, ValueError, RuntimeError) as error:
+        _log(f"ends: {error}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,10 @@ def _namespace(kind: kinds.Kind, metadata: Metadata, namespace: str) -> str:
     return ROOT_NAMESPACE if kind.cluster_wide else canonical_namespace(metadata.namespace or namespace)
 
 
+UNKNOWN = "?"
+"""In the place of a part of a key that is not known."""
+
+
 @dataclass(frozen=True)
 class _Skip:
     reason: str
@@ -181,8 +185,9 @@ def _envelope_faults(value: dict[str, object]) -> Iterator[Fault]:
 
 
 def _title(value: dict[str, object], namespace: str) -> str:
+    """Kind, namespace and name, as in the key of a resource that can be read; ? for what is not known."""
     metadata = value.get("metadata")
     given = metadata if isinstance(metadata, dict) else {}
-    name, space = given.get("name"), given.get("namespace") or namespace
-    parts = (str(value.get("kind") or "?"), canonical_namespace(str(space)), str(name or "?"))
-    return "/".join(re.sub(r"\s+", " ", part)[:80] for part in parts if part)
+    space = canonical_namespace(str(given.get("namespace") or namespace))
+    parts = (value.get("kind"), space, given.get("name"))
+    return "/".join(re.sub(r"\s+", " ", str(part or UNKNOWN))[:80] for part in parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from meshlite.model.documents import Reading, read
+from meshlite.model.documents import UNKNOWN, Reading, read
 from meshlite.model.wire import Document, Rejection, Text
 
 
@@ -29,7 +29,7 @@ def _nowhere(document: Document, projects: Sequence[str]) -> Rejection:
     listed = ", ".join(projects)
     why = f"several projects are in the mesh: {listed}" if projects else "no project is in the mesh"
     return Rejection(
-        resource=f"{document.resource.kind_key}/{document.resource.name}",
+        resource=f"{document.resource.kind_key}/{UNKNOWN}/{document.resource.name}",
         where=document.location,
         field="metadata.namespace",
         reason=f"is missing, and {why}; say which: -n NAMESPACE, or metadata.namespace in the file",

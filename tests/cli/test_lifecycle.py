@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from meshlite import __version__
 from meshlite.cli import processes
-from meshlite.cli.failure import Failure
-from meshlite.cli.lifecycle import end, ensure, server_part
+from meshlite.cli.failure import Failure, Unreachable
+from meshlite.cli.lifecycle import end, ensure, process_of, server_part
 from meshlite.cli.main import unexpected
-from meshlite.config import Paths, Settings
+from meshlite.config import Paths, Ports, Settings
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 
@@ -69,6 +70,48 @@ def test_a_part_that_is_slow_is_not_called_dead(tmp_path: Path) -> None:
             ensure(part, __version__, seconds=0)
     finally:
         end(part)
+
+
+@needs_root
+def test_a_part_whose_socket_is_gone_is_not_called_dead_and_is_started_again(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    part = server_part(settings, tmp_path / "meshlite.yaml")
+    try:
+        assert ensure(part, __version__, seconds=60) == "started"
+        first = process_of(part)
+        assert first is not None
+        settings.paths.admin_socket.unlink()
+        with pytest.raises(Unreachable, match="the server cannot be asked") as failure:
+            part.client.get("/v1/health")
+        assert failure.value.why == f"process {first.pid} runs, but its socket was deleted"
+        assert "up -d" in failure.value.next_step
+        assert ensure(part, __version__, seconds=60).startswith("started again")
+        assert process_of(part) not in (None, first)
+        assert processes.of(first.pid) != first
+    finally:
+        end(part)
+
+
+@needs_root
+def test_a_part_is_found_and_ended_although_its_pid_file_is_nonsense(tmp_path: Path) -> None:
+    part = server_part(settings_of(tmp_path), tmp_path / "meshlite.yaml")
+    ensure(part, __version__, seconds=60)
+    process = processes.recorded(part.pid_file)
+    assert process is not None
+    part.pid_file.write_bytes(b"\xffnonsense")
+    assert end(part)
+    assert processes.of(process.pid) is None
+
+
+def settings_of(tmp_path: Path) -> Settings:
+    """Folders and a port of the test's own, also in the file that the server reads."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    paths = Paths(state=tmp_path / "state", run=tmp_path / "run")
+    written = f"paths: {{state: {paths.state}, run: {paths.run}}}\nports: {{server: {port}}}\n"
+    (tmp_path / "meshlite.yaml").write_text(written)
+    return Settings(paths=paths, ports=Ports(server=port))
 
 
 @needs_root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -219,3 +220,22 @@ def test_a_report_that_cannot_be_read_says_nothing(run: Path) -> None:
 
 def test_a_log_that_somebody_took_away_is_said(tmp_path: Path) -> None:
     assert silence(tmp_path / "gone" / "server.log").startswith("its log is gone")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"[]", b"7", b'{"server": 1}', b'{"server": {"failures": "x"}}', b'{"a": {}}'],
+)
+def test_odd_files_in_the_run_folder_stop_nobody(run: Path, content: bytes) -> None:
+    for name in (supervisor.PLAN, supervisor.REPORT, "server.pid", "agent.pid"):
+        (run / name).write_bytes(content)
+    assert supervision.watched(run) == set()
+    assert supervision.troubles(run) == {}
+    assert processes.recorded(run / "server.pid") is None
+    command = [sys.executable, "-m", "meshlite.cli.supervisor", str(run / supervisor.PLAN)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    supervision.watch(run, [part(run, "server")])
+    eventually(lambda: pid(run, "server"), "the server is started")

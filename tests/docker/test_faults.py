@@ -115,7 +115,18 @@ def test_a_killed_agent_is_not_noticed_and_resends_nothing(mesh: Mesh) -> None:
     assert proxy_updates(mesh) == before, "listeners or clusters were touched by the agent's return"
 
 
-def test_a_killed_supervisor_is_not_noticed_and_up_brings_another(mesh: Mesh) -> None:
+def test_deleted_sockets_and_a_killed_supervisor_are_not_noticed_and_up_mends_them(mesh: Mesh) -> None:
+    old, envoy = {part: mesh.pid(part) for part in ("server", "agent")}, mesh.pid("envoy")
+    for name in ("admin.sock", "agent.sock"):
+        Path("/run/meshlite", name).unlink()
+    said = mesh.run("status").stdout
+    assert all(f"process {pid} runs, but its socket was deleted" in said for pid in old.values()), said
+    with Load(mesh.project, "client", "web", 8000) as load:
+        mesh.up()
+        mesh.eventually(lambda: all(is_back(mesh, part, pid) for part, pid in old.items()), "all is well")
+    assert not load.failed, explain(load.failed)
+    assert mesh.pid("envoy") == envoy
+
     pids = {part: mesh.pid(part) for part in ("server", "agent", "envoy")}
     mesh.kill()
     mesh.up()

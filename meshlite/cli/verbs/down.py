@@ -13,7 +13,7 @@ from meshlite.cli import engine as engines
 from meshlite.cli import processes, supervision
 from meshlite.cli.failure import Failure
 from meshlite.cli.invocation import command
-from meshlite.cli.lifecycle import agent_part, ask, end, need_root, server_part, wait_until
+from meshlite.cli.lifecycle import agent_part, ask, end, need_root, process_of, server_part, wait_until
 from meshlite.cli.output import note
 from meshlite.cli.progress import step
 from meshlite.cli.projects import foreign, leave_all, project_option, put, remaining
@@ -133,7 +133,7 @@ def _empty(run: Path) -> None:
 
 def _let_agent_leave(settings: Settings) -> None:
     """The agent takes back what it did and ends; one that does not manage it in time is left to the sweep."""
-    process = processes.recorded(settings.paths.run / "agent.pid")
+    process = process_of(agent_part(settings, None))
     try:
         agent_of(settings).call("POST", "/v1/shutdown", {"leave": True}, timeout=LEAVE_SECONDS)
     except Failure as failure:
