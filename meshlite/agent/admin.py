@@ -79,7 +79,7 @@ class Admin:
         kind, name = request.match_info["kind"], request.query.get("workload", "")
         if kind not in (*dump.KINDS, "all"):
             return failure(404, f"there is no kind {kind!r}", f"one of {', '.join(dump.KINDS)}, all")
-        attachments = self._attachments(name) if name else []
+        attachments = self._status.attachments_of(name) if name else ()
         if name and not attachments:
             hint = "meshlite status shows the workloads of this node"
             return failure(404, f"no captured workload {name!r} on this node", hint)
@@ -88,23 +88,6 @@ class Admin:
             parts = [dump.concerning(found, attachment) for attachment in attachments]
             found = {each: _merged(part[each] for part in parts) for each in dump.KINDS}
         return web.json_response(found if kind == "all" else {kind: found[kind]})
-
-    def _attachments(self, name: str) -> list[str]:
-        """Attachments of workloads by id, name, service, service.namespace, or the attachment's own key."""
-        found = {
-            workload["attachment"]
-            for workload in self._status.document()["workloads"]
-            if name
-            in (
-                workload["id"],
-                workload["id"][: len(name)] if len(name) >= 12 else "",
-                workload["name"],
-                workload["service"],
-                f"{workload['service']}.{workload['namespace']}",
-                workload["attachment"],
-            )
-        }
-        return sorted(found - {""})
 
     async def _traffic(self, _: web.Request) -> web.Response:
         rows = [

@@ -18,6 +18,7 @@ from meshlite.agent.reconcile import Reconciler
 from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
+from meshlite.model.called import called
 
 Document = dict[str, Any]
 
@@ -109,6 +110,13 @@ class Status:
     def certificate_list(self) -> list[Document]:
         """GET /v1/certificates."""
         return [_certificate(identity, held) for identity, held in self.certificates.held.value.items()]
+
+    def attachments_of(self, name: str) -> tuple[str, ...]:
+        """Keys of the attachments that hold a workload of this name, or go by it themselves."""
+        picture = self.reconciler.picture
+        meant = {workload.id for workload in called(name, picture.snapshot.workloads)}
+        held = (item for item in picture.view.attachments if item.key == name or meant & {*item.workloads})
+        return tuple(sorted(item.key for item in held))
 
     def _workloads(self) -> list[Document]:
         """Every container that should be in the mesh, captured or not."""

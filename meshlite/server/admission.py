@@ -154,7 +154,8 @@ def _dangling(documents: Sequence[Document], snapshot: Snapshot, kept: Kept) -> 
         shown = {one.host for one in declared if visible(one.export_to, one.namespace, place)}
         hosts = everything - (hidden - shown - snapshot.services_by_fqdn.keys())
         found += dangling(document, hosts, subsets)
-    return found
+    later = "; if it comes later, allow that: --allow-missing-hosts"
+    return [one.model_copy(update={"reason": one.reason + later}) for one in found]
 
 
 def _rules(documents: Iterable[Document], kept: Kept) -> Iterator[tuple[str, DestinationRule]]:

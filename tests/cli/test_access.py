@@ -71,6 +71,9 @@ def test_people_work_from_elsewhere_within_their_role(mesh: Mesh, tmp_path: Path
     assert written.exit_code == 0, written.output
     history = json.loads(mesh.cli("get", "events", "-o", "json").stdout)
     assert "olga" in str(history)
+    health = json.loads((done := remote(mesh, viewer, "status", "-o", "json")).stdout)
+    assert done.exit_code == 0, "no agent runs here, which is nothing to that server"
+    assert [part["name"] for part in health["parts"]] == ["server", "agent test-node"]
     refused = remote(mesh, operator, "access", "list")
     assert "olga may not do this" in refused.stderr
     assert mesh.cli("access", "revoke", "olga").exit_code == 0

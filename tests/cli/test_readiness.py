@@ -7,7 +7,7 @@ from typing import Any
 from meshlite.cli import services
 from meshlite.cli.engine import Container, meant
 from meshlite.cli.readiness import capture_of
-from meshlite.cli.verbs.status import summary
+from meshlite.cli.verbs.status import summary, summary_elsewhere
 
 
 def container(name: str, project: str = "shop", **labels: str) -> Container:
@@ -109,3 +109,20 @@ def test_a_proxy_that_keeps_failing_says_why() -> None:
     proxy = value["parts"][2]
     assert not value["healthy"]
     assert (proxy["state"], proxy["detail"]) == ("backing-off", "it ended with signal 11")
+
+
+def test_a_server_elsewhere_is_judged_by_what_it_says_of_its_nodes() -> None:
+    def node(name: str, alive: bool, state: str) -> dict[str, Any]:
+        told = AGENT | {"node": name, "proxy": {"state": state, "version": "1.40"}}
+        record = RECORD | {"name": name, "projects": [f"of-{name}"]}
+        return {"record": record, "joined": True, "alive": alive, "status": told}
+
+    def judged(*nodes: dict[str, Any]) -> dict[str, Any]:
+        return summary_elsewhere(HEALTH, {"services": []}, {"nodes": list(nodes)})
+
+    value = judged(node("a", True, "running"), node("b", True, "running"))
+    assert value["healthy"]
+    assert value["projects"] == ["of-a", "of-b"]
+    value = judged(node("a", True, "failed"), node("b", False, "running"))
+    assert [part["name"] for part in value["parts"] if not part["healthy"]] == ["proxy a", "agent b"]
+    assert not summary_elsewhere({"unreachable": "x"}, {"unreachable": "x"}, {"unreachable": "x"})["healthy"]

@@ -94,7 +94,9 @@ def test_the_namespace_is_the_only_project_else_it_must_be_named(mesh: Mesh) -> 
     assert "-n NAMESPACE" in done.stderr
     assert mesh.cli("apply", "-f", SUBSETS, "-n", "shop").exit_code == 0
     mesh.projects()
-    assert "no project is in the mesh" in mesh.cli("apply", "-f", SUBSETS).stderr
+    refused = mesh.cli("apply", "-f", SUBSETS).stderr
+    assert "no project is in the mesh" in refused
+    assert "DestinationRule/?/reviews" in refused, "a key has three parts, also where one is not known"
 
 
 def test_get_lists_for_people_and_for_programs(mesh: Mesh) -> None:

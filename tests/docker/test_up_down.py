@@ -297,6 +297,9 @@ def test_the_proxys_verbs_show_what_it_was_told(mesh: Mesh) -> None:
     for kind in ("listeners", "clusters", "routes", "endpoints", "secrets"):
         rows = json.loads(mesh("proxy-config", kind, "web", "-o", "json"))[kind]
         assert mesh("proxy-config", kind, "web").count("\n") == len(rows) + 1
+    assert "for calls between hosts" in mesh.run("proxy-config", "secrets").stderr
+    full = f"web.{mesh.project.name}.svc.cluster.local"
+    assert mesh("proxy-config", "routes", full) == mesh("proxy-config", "routes", "web")
     assert "PRIVATE KEY" not in mesh("proxy-config", "all", "-o", "json")
     refused = mesh.run("proxy-config", "listeners", "nosuch")
     assert refused.returncode == 1

@@ -130,14 +130,10 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
 
 def find_source(mesh: Snapshot, name: str, namespace: str) -> Workload:
     """A workload by its name or id, the first replica of a service, or a gateway that nodes have."""
+    from meshlite.model.called import called
     from meshlite.translate.explain.edge import gateway
 
-    found = [
-        one
-        for one in mesh.workloads
-        if name in (one.name, one.id, one.service, f"{one.service}.{one.namespace}", one.service_fqdn)
-        and namespace in ("", one.namespace)
-    ]
+    found = called(name, (one for one in mesh.workloads if namespace in ("", one.namespace)))
     spaces = sorted({one.namespace for one in found})
     if len(spaces) > 1:
         raise Failure(f"{name} is in several namespaces", why=", ".join(spaces), next_step="add -n NAMESPACE")

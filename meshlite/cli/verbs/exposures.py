@@ -33,8 +33,8 @@ def expose(
 ) -> None:
     """Let clients outside the mesh call a SERVICE at the node's ingress gateway.
 
-    The Gateway and VirtualService that this stands for are written and printed. Certificates are files
-    on the nodes: see gateways.md.
+    The Gateway and VirtualService that this stands for are written, and named; -o yaml prints them.
+    Certificates are files on the nodes: see gateways.md.
 
     \b
     meshlite expose productpage
@@ -107,7 +107,8 @@ def egress(
     """Let the mesh call an outside HOST through the node's egress gateway, where rules can hold for it.
 
     By default TLS goes through as it is. The resources that this stands for are those of Istio's tasks for
-    egress gateways; they are written to the root namespace, for the whole mesh, and printed.
+    egress gateways. They are written to the root namespace, for the whole mesh, and named; -o yaml prints
+    them.
 
     \b
     meshlite egress api.example.com

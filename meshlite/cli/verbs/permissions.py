@@ -83,7 +83,7 @@ def allow(ctx: click.Context, source: str, destination: str, options: Options) -
     that other ALLOW policies name.
 
     SOURCE is a service, NAMESPACE/* for all of a namespace, '*' for anybody of the mesh, or ingressgateway.
-    The AuthorizationPolicy that this stands for is written and printed.
+    The AuthorizationPolicy that this stands for is written, and named; -o yaml prints it.
 
     \b
     meshlite allow productpage reviews
@@ -105,7 +105,7 @@ def deny(ctx: click.Context, source: str, destination: str, options: Options, ev
     calls to anything in the namespace are denied unless a policy allows them.
 
     SOURCE is a service, NAMESPACE/* for all of a namespace, '*' for anybody of the mesh, or ingressgateway.
-    The AuthorizationPolicy that this stands for is written and printed.
+    The AuthorizationPolicy that this stands for is written, and named; -o yaml prints it.
 
     \b
     meshlite deny web db
@@ -235,7 +235,7 @@ def mtls(ctx: click.Context, mode: str, service: str, namespace: str, dry_run: b
     """Say for the mesh, a namespace or a SERVICE whether who is not of the mesh gets in. `unset` takes it
     back: then what was said for the namespace or the mesh counts, and in the end `permissive`.
 
-    The PeerAuthentication that this stands for is written and printed.
+    The PeerAuthentication that this stands for is written, and named; -o yaml prints it.
 
     \b
     meshlite mtls strict

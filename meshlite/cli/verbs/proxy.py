@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, output_option, paint, plain, say
+from meshlite.cli.output import BAD, GOOD, WARN, Output, columns, emit, note, output_option, paint, plain, say
 from meshlite.cli.settings import agent_of, places_of
 
 Row = dict[str, Any]
@@ -40,7 +40,8 @@ def proxy_status(ctx: click.Context, output: Output) -> None:
 def proxy_config(ctx: click.Context, kind: str, workload: str, output: Output) -> None:
     """Show Envoy's own configuration of this host's node proxy: everything, or what concerns one WORKLOAD.
 
-    WORKLOAD is a container's name, a service, service.namespace or a workload id. Secrets are never shown.
+    WORKLOAD is a container's name or id, what Compose calls it, or any name of a service. Keys are never
+    shown.
 
     \b
     meshlite proxy-config routes productpage
@@ -49,6 +50,11 @@ def proxy_config(ctx: click.Context, kind: str, workload: str, output: Output) -
     """
     value = agent_of(places_of(ctx)).get(f"/v1/proxy/config/{kind}", timeout=30.0, workload=workload)
     emit(value, output, lambda: _show_config(value))
+    if "secrets" in value and not value["secrets"] and output == "table":
+        note(
+            "no secrets: the proxy needs keys for calls between hosts and at gateways only, and none now; "
+            "meshlite certs lists those of the mesh's workloads"
+        )
 
 
 def _show_status(value: Mapping[str, Any]) -> None:

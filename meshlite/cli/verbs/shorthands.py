@@ -100,7 +100,7 @@ def route(asked: Asked, shares: tuple[str, ...]) -> None:
     """Send a SERVICE's requests to versions of it: all by shares, or those with a header or path.
 
     Versions are values of the label `version`. The VirtualService and DestinationRule that this stands for
-    are written and printed; rules by hand for the same service are never touched.
+    are written, and named; -o yaml prints them. Rules by hand for the same service are never touched.
 
     \b
     meshlite route reviews --to v1=90 --to v2=10

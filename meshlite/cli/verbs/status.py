@@ -25,6 +25,7 @@ def status(ctx: click.Context, output: Output) -> None:
     """Show the health of server, agent and node proxy, services with ready endpoints, and what is wrong.
 
     Exit code 1 if a part is down. Problems of single resources or containers are shown and do not fail.
+    With --server it is all as that server has it: agents and proxies of every node, and nothing of this host.
 
     \b
     JSON: {"healthy", "node", "projects", "everything", "projects_known",
@@ -35,18 +36,22 @@ def status(ctx: click.Context, output: Output) -> None:
            "problems": [{"resource", "reason"}]}
     """
     settings = places_of(ctx)
-    server, agent = server_of(settings), agent_of(settings)
-    health, found = _ask(server, "/v1/health"), _ask(server, "/v1/services")
-    nodes, local = _ask(server, "/v1/nodes"), _ask(agent, "/v1/status")
-    failing = {} if front_of(ctx).server else troubles(settings.paths.run)
-    value = summary(settings.node, health, found, nodes, local, failing)
+    server, elsewhere = server_of(settings), front_of(ctx).server is not None
+    health, found, nodes = (_ask(server, f"/v1/{name}") for name in ("health", "services", "nodes"))
+    if elsewhere:
+        value = summary_elsewhere(health, found, nodes)
+    else:
+        local, failing = _ask(agent_of(settings), "/v1/status"), troubles(settings.paths.run)
+        value = summary(settings.node, health, found, nodes, local, failing)
     emit(value, output, lambda: _show(value))
     if not value["healthy"]:
+        here = "meshlite up -d starts what is missing; meshlite doctor checks this host"
+        there = "on the host that is named, meshlite status and meshlite doctor say more"
         down = [part for part in value["parts"] if not part["healthy"]]
         raise Failure(
             f"the mesh is not well: {', '.join(part['name'] for part in down)}",
             why="; ".join(part["detail"] for part in down if part["detail"]),
-            next_step="meshlite up -d starts what is missing; meshlite doctor checks this host",
+            next_step=there if elsewhere else here,
         )
 
 
@@ -82,6 +87,33 @@ def summary(
         "uncaptured": _uncaptured(views, agent),
         "problems": [*health.get("problems", ()), *_problems(views, rows, agent)],
     }
+
+
+def summary_elsewhere(health: Document, found: Document, nodes: Document) -> Document:
+    """The same, of a server on another host: what it says of its nodes, and no word of this host."""
+    rows, views = nodes.get("nodes", []), found.get("services", [])
+    parts = [_server(health), *(part for row in rows if row["joined"] or row["alive"] for part in _node(row))]
+    return {
+        "healthy": all(part["healthy"] for part in parts),
+        "node": "",
+        "projects": sorted({project for row in rows for project in row["record"]["projects"]}),
+        "everything": any(row["record"]["everything"] for row in rows),
+        "projects_known": "unreachable" not in nodes,
+        "parts": parts,
+        "services": [_service(view) for view in views],
+        "uncaptured": _uncaptured(views, {}),
+        "problems": [*health.get("problems", ()), *_problems(views, rows, {})],
+    }
+
+
+def _node(row: Document) -> list[Document]:
+    """Agent and proxy of a node, as it told the server last."""
+    name, told = row["record"]["name"], row.get("status") or {}
+    if not row["alive"]:
+        return [_part(f"agent {name}", "silent", False, detail="nothing is heard of it")]
+    agent = _part(f"agent {name}", "connected", True, told.get("version", ""))
+    proxy = told.get("proxy")
+    return [agent, *([{**_proxy(proxy), "name": f"proxy {name}"}] if proxy else [])]
 
 
 def _ask(client: Client, path: str) -> Document:
@@ -174,8 +206,13 @@ def _problems(views: list[Document], nodes: list[Document], agent: Document) -> 
 def _show(value: Mapping[str, Any]) -> None:
     columns(("PART", "STATE", "VERSION", "DETAIL"), [_part_cells(part) for part in value["parts"]])
     none = "none" if value["projects_known"] else "not known while server and agent are down"
-    projects = "all on this host" if value["everything"] else ", ".join(value["projects"]) or none
-    say(f"\nprojects in the mesh on {value['node']}: {click.style(projects, bold=True)}")
+    projects = (
+        ("all on this host" if value["node"] else "all of a host")
+        if value["everything"]
+        else ", ".join(value["projects"]) or none
+    )
+    place = f" on {value['node']}" if value["node"] else ""
+    say(f"\nprojects in the mesh{place}: {click.style(projects, bold=True)}")
     if value["services"]:
         say()
         cells = [_service_cells(service) for service in value["services"]]
