@@ -243,7 +243,8 @@ def test_strict_shows_as_the_mode(mesh: Mesh) -> None:
 
 def test_certs_without_any(mesh: Mesh) -> None:
     assert mesh.cli("certs", "-o", "json").stdout == "[]\n"
-    assert mesh.cli("certs").stdout.split() == ["IDENTITY", "NODE", "SERIAL", "VALID", "UNTIL", "LEFT"]
+    assert mesh.cli("certs").stdout.startswith("IDENTITY ")
+    assert mesh.cli("certs").stdout.count("\n") == 1
 
 
 def test_status_without_an_agent_is_a_failure_that_still_shows_the_mesh(mesh: Mesh) -> None:
