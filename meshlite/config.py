@@ -43,6 +43,7 @@ def _absolute(written: Path) -> Path:
 
 
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
+TrustDomain = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")]
 Network = Annotated[str, AfterValidator(_network)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
@@ -137,7 +138,7 @@ class Settings(_Settings):
         pattern=r"^$|^[^/*]+(/[^/*]+){0,2}$",
         description="where this host is: region/zone/subzone",
     )
-    trust_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")
+    trust_domain: TrustDomain = "cluster.local"
     outbound_traffic_policy: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = Field(
         default="ALLOW_ANY", description="calls to what the mesh does not know: passed through, or refused"
     )
@@ -167,8 +168,9 @@ class Settings(_Settings):
         description="their IPv6 forms: a /96 that ends in the IPv4 address",
     )
     link_network: Network = Field(default="169.254.0.0/16", description="addresses of private links")
-    trust_domain_aliases: tuple[str, ...] = Field(
-        default=(), description="other trust domains that policies mean by this mesh's own"
+    trust_domain_aliases: tuple[TrustDomain, ...] = Field(
+        default=(),
+        description="other trust domains that count as this mesh's own: in policies, as certificates",
     )
     path_normalization: Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = Field(
         default="BASE", description="what is made plain in paths before policies and routes look at them"

@@ -436,7 +436,7 @@ class Reconciler:
         translation = self.picture.translation
         closed = gateways.unopened(translation.gateways, self._xds.rejections, self._own_ports)
         secrets = self._credentials.problems_of(translation.resources)
-        return (*self._upstream.refused, *self.picture.problems(self._founds or ()), *secrets, *closed)
+        return (*self._upstream.problems, *self.picture.problems(self._founds or ()), *secrets, *closed)
 
 
 def _owners_first(found: Found) -> tuple[bool, str]:

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 SILENCE_SECONDS = 15.0
 """A stream without a heartbeat for so long is broken."""
 
+SKEW_SECONDS = 30.0
+"""From here on clocks that differ are a problem."""
+
 SAVE_SECONDS = 1.0
 STATUS_SECONDS = 10.0
 NEWS_SECONDS = 0.2
@@ -129,6 +132,18 @@ class Upstream:
         else:
             await enrolment.join(self._settings, self._token)
         log.info("this node has joined the mesh", extra={"fields": {"server": self._url}})
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the server took not, and a clock that goes wrong."""
+        if self.skew is None or abs(self.skew) < SKEW_SECONDS:
+            return self.refused
+        where = "ahead of" if self.skew > 0 else "behind"
+        reason = (
+            f"its clock is {abs(self.skew):.0f} s {where} the server's; certificates are dated, and from "
+            "300 s on they are refused: set it (timedatectl set-ntp true)"
+        )
+        return (*self.refused, Problem(resource=f"node {self._settings.node}", reason=reason))
 
     @property
     def joined(self) -> bool:
@@ -313,4 +328,6 @@ def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def said(error: BaseException) -> str:
     """A failure in words."""
-    return str(error) or type(error).__name__
+    words = str(error) or type(error).__name__
+    dated = "certificate is not yet valid" in words or "certificate has expired" in words
+    return f"{words}; compare this host's clock with the server's" if dated else words

@@ -42,6 +42,12 @@ class Health(Frozen):
     )
 
 
+class Metrics(RootModel[str]):
+    """GET /metrics, in Prometheus' text format."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class Event(Frozen):
     """Something that happened in the mesh, said to a person. Kept in memory, newest last."""
 

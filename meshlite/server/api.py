@@ -10,7 +10,7 @@ import secrets
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from meshlite import __version__
-from meshlite.model.wire import Error
+from meshlite.model.wire import Error, JoinRequest
 from meshlite.server import auth
 from meshlite.server.asked import Asked
 from meshlite.server.auth import Caller, Role
@@ -63,6 +63,8 @@ def _http_handler(route: Route) -> HttpHandler:
         try:
             answer = await _answer(route, request, parts, asked)
         except Refusal as refusal:
+            if refusal.status == HTTPStatus.UNAUTHORIZED and _shows_token(route, request):
+                parts.throttle.guessed_wrong(request.remote or "")
             await asked.refused(parts, refusal.status, refusal.body.error)
             raise
         except Conflict as error:
@@ -79,7 +81,10 @@ def _http_handler(route: Route) -> HttpHandler:
 
 
 async def _answer(route: Route, request: web.Request, parts: Parts, asked: Asked) -> Answer:
+    if _shows_token(route, request):
+        parts.throttle.may_guess(request.remote or "")
     asked.caller = caller = auth.STRANGER if Role.ANYONE in route.allow else identify(request, parts)
+    parts.throttle.admit(caller, request.remote or "")
     path = dict(request.match_info)
     auth.permit(caller, route.allow, path.get("node", ""))
     if unknown := set(request.query) - set(route.query):
@@ -88,6 +93,13 @@ async def _answer(route: Route, request: web.Request, parts: Parts, asked: Asked
     body = parsed(route.body, await _read(request, route.limit)) if route.body else None
     asked.body = body
     return await route.handler(Call(parts, caller, path, dict(request.query), body, request))
+
+
+def _shows_token(route: Route, request: web.Request) -> bool:
+    """Of a person, or to join; which may be guesses."""
+    return route.body is JoinRequest or (
+        Role.ANYONE not in route.allow and "Authorization" in request.headers
+    )
 
 
 def identify(request: web.Request, parts: Parts) -> Caller:
@@ -106,7 +118,7 @@ def identify(request: web.Request, parts: Parts) -> Caller:
         return auth.STRANGER
     uris = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
     start = ssl.cert_time_to_seconds(certificate["notBefore"])
-    return auth.from_certificate(uris, start, parts.registry.trust_domain, parts.registry.joined)
+    return auth.from_certificate(uris, start, parts.registry.trust_domains, parts.registry.joined)
 
 
 def _peer(connection: socket.socket) -> auth.Peer:
@@ -182,7 +194,7 @@ async def errors_as_json(request: web.Request, handler: HttpHandler) -> web.Stre
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _error(refusal.status, refusal.body)
+        return _error(refusal.status, refusal.body, refusal.headers)
     except web.HTTPException as error:
         body = Error(error=_said(error, request), hint="see GET /v1/openapi.json")
         return _error(error.status, body, {k: v for k, v in error.headers.items() if k == "Allow"})
@@ -211,6 +223,8 @@ def _said(error: web.HTTPException, request: web.Request) -> str:
     return error.reason
 
 
-def _error(status: int, body: Error, headers: dict[str, str] | None = None) -> web.Response:
-    text = body.model_dump_json()
+def _error(status: int, body: Error, headers: Mapping[str, str] | None = None) -> web.Response:
+    # What is repeated of a header may be no text at all.
+    plain = {name: getattr(body, name).encode(errors="replace").decode() for name in ("error", "hint")}
+    text = body.model_copy(update=plain).model_dump_json()
     return web.Response(text=text, status=status, headers=headers, content_type="application/json")

@@ -31,7 +31,6 @@ from meshlite.server.clock import Clock
 from meshlite.server.condition import Condition
 from meshlite.server.enrolment import Enrolment
 from meshlite.server.events import Events
-from meshlite.server.handlers import end_streams
 from meshlite.server.key_sets import KeySets
 from meshlite.server.mesh_settings import mesh_settings
 from meshlite.server.mirror import Mirror
@@ -40,7 +39,8 @@ from meshlite.server.resources import ResourceBook
 from meshlite.server.rotation import Rotation
 from meshlite.server.store import Conflict, Store, Unavailable
 from meshlite.server.store.sqlite import open_sqlite
-from meshlite.server.stream import encoder
+from meshlite.server.stream import Readers, encoder
+from meshlite.server.throttle import Throttle
 
 SHUTDOWN = 5.0
 """Seconds that calls under way have to finish when the server stops."""
@@ -174,11 +174,13 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
         encoder(),
         key_sets,
         condition,
+        Throttle(clock),
+        Readers(lambda: registry.published, clock),
     )
 
 
 async def _end_streams(app: web.Application) -> None:
-    end_streams(app[PARTS])
+    app[PARTS].streams.end()
 
 
 # --- what goes on in the background ---

@@ -76,15 +76,18 @@ def bearer(header: str) -> str:
 
 
 def from_certificate(
-    uris: Collection[str], not_before: float, trust_domain: str, joined: Callable[[str], float | None]
+    uris: Collection[str],
+    not_before: float,
+    trust_domains: Collection[str],
+    joined: Callable[[str], float | None],
 ) -> Caller:
     """A node, from the names in its verified certificate and its start of validity.
 
-    `joined` tells when a node joined last: a removed node has no say any more, nor has a certificate that is
-    older than that.
+    `trust_domains`: the mesh's own, and those that mean the same. `joined` tells when a node joined last: a
+    removed node has no say any more, nor has a certificate that is older than that.
     """
     match = re.fullmatch(r"spiffe://([^/]+)/node/(.+)", next(iter(uris))) if len(uris) == 1 else None
-    if match is None or match[1] != trust_domain:
+    if match is None or match[1] not in trust_domains:
         raise Refusal(
             HTTPStatus.UNAUTHORIZED,
             "the client certificate is not that of a node of this mesh",

@@ -22,7 +22,8 @@ from meshlite.server.key_sets import KeySets
 from meshlite.server.registry import Registry
 from meshlite.server.resources import ResourceBook
 from meshlite.server.rotation import Rotation
-from meshlite.server.stream import Encode
+from meshlite.server.stream import Encode, Readers
+from meshlite.server.throttle import Throttle
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -44,8 +45,8 @@ class Parts:
     encode: Encode
     key_sets: KeySets
     condition: Condition
-    streams: set[Any] = field(default_factory=set)
-    """Tasks that serve a stream; they are ended when the server stops."""
+    throttle: Throttle
+    streams: Readers
 
 
 @dataclass(frozen=True)

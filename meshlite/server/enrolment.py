@@ -36,6 +36,8 @@ class Enrolment:
         clock: Clock,
     ) -> None:
         self._authorities = authorities
+        self.signed = 0
+        """Certificates since the start."""
         self._mirror = mirror
         self._store = store
         self._registry = registry
@@ -182,9 +184,11 @@ class Enrolment:
 
     def _sign(self, csr: str, identity: str, now: float) -> Leaf:
         try:
-            return self.authority.sign(csr, identity, now)
+            leaf = self.authority.sign(csr, identity, now)
         except ValueError as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
+        self.signed += 1
+        return leaf
 
     def _certificate(self, leaf: Leaf, identity: str, signer: str) -> wire.Certificate:
         return wire.Certificate(

@@ -16,7 +16,8 @@ from meshlite.model.documents import Reading
 from meshlite.model.kinds import KINDS
 from meshlite.model.mesh import NodeRecord, Resource, Snapshot
 from meshlite.model.names import canonical_namespace
-from meshlite.server.call import Call, Parts, Reply
+from meshlite.server.call import Call, Reply
+from meshlite.server.metrics import exposition
 from meshlite.server.overview import overview
 from meshlite.server.reading import read_all
 from meshlite.server.refusal import Refusal
@@ -135,13 +136,15 @@ async def snapshots(call: Call) -> web.StreamResponse:
     )
     await response.prepare(call.http)
     task = asyncio.current_task()
-    call.parts.streams.add(task)
+    assert task is not None
+    call.parts.streams.told(task)
     try:
         async for line in lines(
             call.parts.registry.snapshots, call.query.get("version", ""), call.parts.encode
         ):
             async with asyncio.timeout(STALLED):
                 await response.write(line)
+            call.parts.streams.told(task)
     except (TimeoutError, ConnectionError):
         if call.http.transport is not None:
             call.http.transport.abort()
@@ -149,16 +152,13 @@ async def snapshots(call: Call) -> web.StreamResponse:
         if task in call.parts.streams:
             raise
     finally:
-        call.parts.streams.discard(task)
+        call.parts.streams.remove(task)
     return response
 
 
-def end_streams(parts: Parts) -> None:
-    """Let every reader go: they come back to the next server."""
-    streams = tuple(parts.streams)
-    parts.streams.clear()
-    for task in streams:
-        task.cancel()
+async def metrics(call: Call) -> web.StreamResponse:
+    text = await exposition(call.parts)
+    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 async def workloads(call: Call) -> wire.Workloads:

@@ -62,7 +62,11 @@ class Registry:
         `trust`: asked at each publication.
         """
         self.snapshots = Watch(Snapshot())
+        self.published = 0.0
+        """Monotonic time of the newest snapshot."""
         self.trust_domain = trust_domain
+        self.trust_domains = (trust_domain, *(settings.trust_domain_aliases if settings else ()))
+        """The mesh's own first, then those whose certificates count as well."""
         self.lease_seconds = lease_seconds
         self._door = Door()
         self._mirror = mirror
@@ -253,6 +257,7 @@ class Registry:
         )
         version = hashlib.blake2b(content.model_dump_json().encode(), digest_size=16).hexdigest()
         if version != self.snapshots.value.version:
+            self.published = self._clock.monotonic()
             self.snapshots.set(content.model_copy(update={"version": version}))
 
     # --- parts ---

@@ -164,6 +164,17 @@ def chains(book: AuthorityBook) -> dict[str, tuple[str, ...]]:
     return known
 
 
+def expiries(book: AuthorityBook) -> Iterator[tuple[str, str, float]]:
+    """State, name and end (seconds since 1970) of each authority that counts, or is to."""
+    for state, authority in (("signing", book.current), ("announced", book.coming)):
+        if authority is not None:
+            yield state, _subject(authority.certificate), authority.ends
+    for one in book.former:
+        if one.trusted:
+            root = _read(one.root)
+            yield "former", _subject(root), root.not_valid_after_utc.timestamp()
+
+
 def _certificate(authority: CertificateAuthority) -> wire.CaCertificate:
     own, key = authority.certificate, authority.key
     kind = f"ECDSA {key.curve.name}" if isinstance(key, ec.EllipticCurvePrivateKey) else f"RSA {key.key_size}"

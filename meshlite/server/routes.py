@@ -21,6 +21,10 @@ _RESOURCE = "/v1/resources/{kind}/{namespace}/{name}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/health", handlers.health, _PUBLIC, "Is the server there?", answer=wire.Health),
+    Route(
+        "GET", "/metrics", handlers.metrics, _LOOK, "Figures of the server for Prometheus",
+        answer=wire.Metrics, media="text/plain",
+    ),
     Route("GET", "/v1/ca", handlers.authority, _PUBLIC, "The trust bundle", answer=wire.Authority),
     Route(
         "GET", "/v1/authorities", handlers.authorities, _LOOK,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
+from typing import Any
 
 from meshlite.model.delta import difference, whole
 from meshlite.model.mesh import Snapshot
 from meshlite.model.wire import Delta
+from meshlite.server.clock import Clock
 from meshlite.watch import Watch
 
 HEARTBEAT = 5.0
 """Seconds of silence after which a line without a change is sent."""
 
+Task = asyncio.Task[Any]
 Encode = Callable[[Snapshot | None, Snapshot], bytes]
 
 
@@ -31,6 +34,41 @@ def encoder() -> Encode:
         return line
 
     return encode
+
+
+class Readers:
+    """Tasks that serve a stream, ended when the server stops; and since when each has what was newest."""
+
+    def __init__(self, published: Callable[[], float], clock: Clock) -> None:
+        """`published`: the monotonic time of the newest snapshot."""
+        self._published, self._clock = published, clock
+        self._told: dict[Task, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __contains__(self, task: Task) -> bool:
+        return task in self._told
+
+    def told(self, task: Task) -> None:
+        """It has taken a line, which is always about the newest snapshot."""
+        self._told[task] = self._clock.monotonic()
+
+    def remove(self, task: Task) -> None:
+        self._told.pop(task, None)
+
+    def end(self) -> None:
+        """Let every reader go: they come back to the next server."""
+        tasks = tuple(self._told)
+        self._told.clear()
+        for task in tasks:
+            task.cancel()
+
+    def lag(self) -> float:
+        """Seconds that the slowest has been without the newest snapshot; 0 where all have it."""
+        published = self._published()
+        behind = any(told < published for told in self._told.values())
+        return self._clock.monotonic() - published if behind else 0.0
 
 
 async def lines(

@@ -197,6 +197,19 @@ async def test_the_next_agent_starts_with_the_snapshot_on_disk_and_needs_no_toke
     assert (server.settings.paths.agent_state / "node.pem").read_text() == chain
 
 
+async def test_a_clock_that_goes_wrong_is_a_problem_of_this_node(server: Server) -> None:
+    await server.start()
+    async with following(server) as one:
+        one.report((REVIEWS,))
+        await until(lambda: one.skew is not None)
+        assert one.problems == ()
+        for skew, words in ((400.0, "400 s ahead of the server's"), (-45.0, "45 s behind the server's")):
+            one.skew = skew
+            (problem,) = one.problems
+            assert problem.resource == f"node {server.settings.node}"
+            assert words in problem.reason
+
+
 async def test_a_workloads_certificate_is_signed(server: Server) -> None:
     await server.start()
     async with following(server) as one:

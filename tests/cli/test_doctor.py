@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from meshlite.cli import processes, supervision
 from meshlite.cli.checks import kernel, parts, programs, room
+from meshlite.cli.checks.finding import Outcome
 from meshlite.cli.main import root
 from meshlite.cli.supervisor import Part
 from meshlite.cli.verbs.doctor import CHECKS, examine
@@ -113,3 +114,32 @@ def test_parts_that_nobody_starts_again_are_noticed(tmp_path: Path) -> None:
         supervision.dismiss(run)
         child.kill()
         child.wait()
+
+
+class Agent:
+    """Answers its status."""
+
+    def __init__(self, skew: float | None) -> None:
+        self.skew = skew
+
+    def get(self, path: str, timeout: float) -> dict[str, Any]:
+        return {"clock": {"skew_seconds": self.skew}}
+
+
+@pytest.mark.parametrize(
+    ("skew", "level", "words"),
+    [
+        (None, "ok", ""),
+        (2.0, "ok", ""),
+        (90.0, "warn", "90 s ahead of the server's"),
+        (-90.0, "warn", "90 s behind"),
+    ],
+)
+def test_a_clock_unlike_the_servers_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skew: float | None, level: str, words: str
+) -> None:
+    monkeypatch.setattr(room, "agent_of", lambda settings: Agent(skew))
+    monkeypatch.setattr(room, "run", lambda command: Outcome(0, "yes"))
+    finding = room.clock(settings(tmp_path))
+    assert finding.level == level
+    assert words in finding.detail

@@ -15,6 +15,7 @@ from meshlite.server.auth import (
 )
 from meshlite.server.refusal import Refusal
 
+DOMAINS = ("cluster.local", "former.mesh")
 NODE = Caller("node web-1", frozenset({Role.ANYONE, Role.NODE}), "web-1")
 
 
@@ -38,12 +39,17 @@ def test_the_local_socket_serves_root_the_owner_and_the_group(
 
 def test_a_certificate_is_a_nodes_while_the_node_is_joined() -> None:
     uri = "spiffe://cluster.local/node/web-1"
-    caller = from_certificate([uri], 1000.0, "cluster.local", lambda _: 1300.0)
+    caller = from_certificate([uri], 1000.0, DOMAINS, lambda _: 1300.0)
     assert caller == NODE
     for joined in (None, 1302.0):
         with pytest.raises(Refusal) as refusal:
-            from_certificate([uri], 1000.0, "cluster.local", lambda _, joined=joined: joined)
+            from_certificate([uri], 1000.0, DOMAINS, lambda _, joined=joined: joined)
         assert refusal.value.status == 401
+
+
+def test_a_certificate_of_an_alias_of_the_trust_domain_counts() -> None:
+    uri = "spiffe://former.mesh/node/web-1"
+    assert from_certificate([uri], 1000.0, DOMAINS, lambda _: 1000.0) == NODE
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_a_certificate_is_a_nodes_while_the_node_is_joined() -> None:
 )
 def test_other_certificates_are_nobodys(uris: list[str]) -> None:
     with pytest.raises(Refusal) as refusal:
-        from_certificate(uris, 1000.0, "cluster.local", lambda _: 0.0)
+        from_certificate(uris, 1000.0, DOMAINS, lambda _: 0.0)
     assert refusal.value.status == 401
 
 

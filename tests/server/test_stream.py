@@ -11,8 +11,9 @@ import pytest
 from meshlite.model.delta import merge
 from meshlite.model.mesh import Service, Snapshot
 from meshlite.model.wire import Delta
-from meshlite.server.stream import encoder, lines
+from meshlite.server.stream import Readers, encoder, lines
 from meshlite.watch import Watch
+from tests.server.conftest import FakeTime
 
 
 def snapshot(*names: str) -> Snapshot:
@@ -66,3 +67,22 @@ async def test_the_reader_of_the_stream_always_ends_at_the_servers_state(cell: W
         cell.set(snapshot(*names))
         held = merge(held, Delta.model_validate_json(await anext(reader)))
         assert held == cell.value
+
+
+async def test_the_lag_is_that_of_the_slowest_reader(time: FakeTime) -> None:
+    published = [time.monotonic]
+    readers = Readers(lambda: published[0], time.clock)
+    async with asyncio.TaskGroup() as tasks:
+        slow, quick = (tasks.create_task(asyncio.sleep(3600)) for _ in range(2))
+        for task in (slow, quick):
+            readers.told(task)
+        time.passes(5)
+        assert (len(readers), readers.lag()) == (2, 0.0)
+        published[0] = time.monotonic
+        time.passes(2)
+        readers.told(quick)
+        assert readers.lag() == 2.0
+        readers.told(slow)
+        assert readers.lag() == 0.0
+        readers.end()
+        assert len(readers) == 0

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import meshlite
 from meshlite.cli.checks.finding import Finding, fail, ok, run, warn
+from meshlite.cli.failure import Failure
 from meshlite.cli.processes import recorded
+from meshlite.cli.settings import agent_of
 from meshlite.config import Settings
 
 MEBIBYTE = 1024 * 1024
@@ -56,6 +58,10 @@ def disk(settings: Settings) -> Finding:
     return warn(text, "make room soon") if left < SCARCE else ok(text)
 
 
+SKEW_SECONDS = 30.0
+"""From here on a clock that differs from the server's is told of."""
+
+
 def clock(settings: Settings) -> Finding:
     """Certificates are dated: a clock before this program's own time, or hosts out of step, breaks them."""
     built = Path(meshlite.__file__).stat().st_mtime
@@ -67,7 +73,20 @@ def clock(settings: Settings) -> Finding:
         done = run(["timedatectl", "show", "--property", "NTPSynchronized", "--value"])
         if done.text == "no":
             return warn("not synchronised", "needed once there are several hosts: timedatectl set-ntp true")
+    if (skew := _skew(settings)) is not None and abs(skew) >= SKEW_SECONDS:
+        where = "ahead of" if skew > 0 else "behind"
+        advice = "certificates are dated, and from 300 s on they are refused: timedatectl set-ntp true"
+        return warn(f"{abs(skew):.0f} s {where} the server's", advice)
     return ok(time.strftime("%F %T %Z"))
+
+
+def _skew(settings: Settings) -> float | None:
+    """Seconds by which the agent, where one runs, finds this clock ahead of the server's."""
+    try:
+        found = agent_of(settings).get("/v1/status", timeout=5.0).get("clock", {}).get("skew_seconds")
+    except Failure:
+        return None
+    return float(found) if found is not None else None
 
 
 def leftovers(settings: Settings) -> Finding:
