@@ -13,13 +13,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import effect, footprint, hop, machine, report, routable, signing, together, translation
+from bench import effect, footprint, hop, machine, policies, report, routable, signing, together, translation
 from bench.figures import Options, Part, document
 
 HERE = Path(__file__).parent
 
 PARTS: dict[str, tuple[str, Callable[[Options], Part]]] = {
     "hop": (hop.TITLE, hop.measure),
+    "policies": (policies.TITLE, policies.measure),
     "effect": (effect.TITLE, effect.measure),
     "routable": (routable.TITLE, routable.measure),
     "together": (together.TITLE, together.measure),

@@ -67,12 +67,13 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Path:
-    """A way from client to server, and the Envoys on it."""
+    """A way from client to server (by its name in the mesh), and the Envoys on it."""
 
     name: str
     client: Container
     address: str
     envoys: tuple[int, ...] = ()
+    host: str = "server"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def once(way: Path, load: Load, seconds: float) -> Sample:
     url = f"http://{way.address}:{load.port}{load.path}"
     before = cpu_seconds(way.envoys)
     measured = wrk.parse(
-        namespace.run(way.client.pid, wrk.command(url, f"server:{HTTP}", load.connections, seconds))
+        namespace.run(way.client.pid, wrk.command(url, f"{way.host}:{HTTP}", load.connections, seconds))
     )
     spent = cpu_seconds(way.envoys) - before
     if measured.failed:

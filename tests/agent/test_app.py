@@ -141,6 +141,9 @@ def test_nobody_else_reads_what_the_mesh_keeps(host: Host) -> None:
     kept = [file for file in paths.state.rglob("*") if file.is_file()]
     assert {"meshlite.db", "snapshot.json", "node.key", "envoy.log"} <= {file.name for file in kept}
     assert [str(file) for file in kept if mode(file) & 0o007] == []
+    keys = [file for file in kept if b"PRIVATE KEY" in file.read_bytes()]
+    assert {file.name for file in keys} == {"root-key.pem", "node.key"}
+    assert {mode(file) for file in keys} == {0o600}
 
 
 def test_metrics_and_health_are_on_loopback_and_the_admin_is_not(host: Host) -> None:
