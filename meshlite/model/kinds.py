@@ -9,50 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from meshlite.model import gateway_api
-from meshlite.model.extensions.traffic_extension import TrafficExtension
-from meshlite.model.extensions.wasm import WasmPlugin
 from meshlite.model.faults import Fault, suggest
 from meshlite.model.mesh import GATEWAY_API, Resource, kind_key
 from meshlite.model.message import Message
-from meshlite.model.networking.destination_rule import DestinationRule
-from meshlite.model.networking.envoy_filter import EnvoyFilter
-from meshlite.model.networking.gateway import Gateway
-from meshlite.model.networking.proxy_config import ProxyConfig
-from meshlite.model.networking.service_entry import ServiceEntry
-from meshlite.model.networking.sidecar import Sidecar
-from meshlite.model.networking.virtual_service import VirtualService
-from meshlite.model.networking.workload_entry import WorkloadEntry
-from meshlite.model.networking.workload_group import WorkloadGroup
-from meshlite.model.rules import gateway_api as gateway_rules
-from meshlite.model.rules.authorization_policy import authorization_policy
-from meshlite.model.rules.destination_rule import destination_rule
-from meshlite.model.rules.envoy_filter import envoy_filter
-from meshlite.model.rules.extensions import traffic_extension, wasm_plugin
-from meshlite.model.rules.gateway import gateway
-from meshlite.model.rules.peer_authentication import peer_authentication
-from meshlite.model.rules.proxy_config import proxy_config
-from meshlite.model.rules.request_authentication import request_authentication
-from meshlite.model.rules.service_entry import service_entry
-from meshlite.model.rules.sidecar import sidecar
-from meshlite.model.rules.telemetry import telemetry
-from meshlite.model.rules.virtual_service import virtual_service
-from meshlite.model.rules.workload_entry import workload_entry
-from meshlite.model.rules.workload_group import workload_group
-from meshlite.model.security.authorization_policy import AuthorizationPolicy
-from meshlite.model.security.peer_authentication import PeerAuthentication
-from meshlite.model.security.request_authentication import RequestAuthentication
-from meshlite.model.telemetry import Telemetry
 
 Rules = Callable[[Any, Resource], Iterator[Fault]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`spec` is its model, `rules` are Istio's verdicts; without them the kind is known and refused.
+    """`model` and `verdicts`: where its model and Istio's verdicts are, `module:name` below meshlite.model;
+    without them the kind is known and refused.
 
+    They are imported on first use: a node has no need of most kinds, and each takes its memory.
     A kind that is not `enforced` is judged by `validate`; `apply` refuses it, since it would have no effect.
     `cluster_wide`: its objects are in no namespace; they are kept in the root namespace.
     """
@@ -62,10 +35,25 @@ class Kind:
     versions: tuple[str, ...]
     plural: str
     short: str = ""
-    spec: type[Message] | None = None
-    rules: Rules | None = None
+    model: str = ""
+    verdicts: str = ""
     enforced: bool = True
     cluster_wide: bool = False
+
+    @property
+    def taken(self) -> bool:
+        """It has a model: it is more than known by name."""
+        return bool(self.model)
+
+    @property
+    def spec(self) -> type[Message] | None:
+        found: type[Message] | None = _named(self.model) if self.model else None
+        return found
+
+    @property
+    def rules(self) -> Rules | None:
+        found: Rules | None = _named(self.verdicts) if self.verdicts else None
+        return found
 
     @property
     def key(self) -> str:
@@ -84,6 +72,12 @@ class Kind:
         return f"{self.group}/{self.versions[0]}"
 
 
+@cache
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"meshlite.model.{module}"), name)
+
+
 NETWORKING = "networking.istio.io"
 SECURITY = "security.istio.io"
 EXTENSIONS = "extensions.istio.io"
@@ -96,108 +90,114 @@ _GATEWAY = ("v1", "v1beta1")
 GATEWAY_API_KINDS: tuple[Kind, ...] = (
     Kind(
         "Gateway", GATEWAY_API, _GATEWAY, "gateways", "gtw",
-        gateway_api.Gateway, gateway_rules.gateway,
+        "gateway_api:Gateway", "rules.gateway_api:gateway",
     ),
     Kind(
         "GatewayClass", GATEWAY_API, _GATEWAY, "gatewayclasses", "gc",
-        gateway_api.GatewayClass, gateway_rules.no_rules, cluster_wide=True,
+        "gateway_api:GatewayClass", "rules.gateway_api:no_rules", cluster_wide=True,
     ),
     Kind(
         "ListenerSet", GATEWAY_API, ("v1",), "listenersets", "lset",
-        gateway_api.ListenerSet, gateway_rules.listener_set,
+        "gateway_api:ListenerSet", "rules.gateway_api:listener_set",
     ),
     Kind(
         "HTTPRoute", GATEWAY_API, _GATEWAY, "httproutes", "",
-        gateway_api.HTTPRoute, gateway_rules.http_route,
+        "gateway_api:HTTPRoute", "rules.gateway_api:http_route",
     ),
     Kind(
         "GRPCRoute", GATEWAY_API, ("v1", "v1alpha2"), "grpcroutes", "",
-        gateway_api.GRPCRoute, gateway_rules.grpc_route,
+        "gateway_api:GRPCRoute", "rules.gateway_api:grpc_route",
     ),
     Kind(
         "TLSRoute", GATEWAY_API, ("v1", "v1alpha3", "v1alpha2"), "tlsroutes", "",
-        gateway_api.TLSRoute, gateway_rules.tls_route,
+        "gateway_api:TLSRoute", "rules.gateway_api:tls_route",
     ),
     Kind(
         "TCPRoute", GATEWAY_API, ("v1", "v1alpha2"), "tcproutes", "",
-        gateway_api.TCPRoute, gateway_rules.tcp_route,
+        "gateway_api:TCPRoute", "rules.gateway_api:tcp_route",
     ),
     Kind("UDPRoute", GATEWAY_API, ("v1", "v1alpha2"), "udproutes"),
     Kind(
         "ReferenceGrant", GATEWAY_API, ("v1", "v1beta1", "v1alpha2"), "referencegrants", "refgrant",
-        gateway_api.ReferenceGrant, gateway_rules.no_rules,
+        "gateway_api:ReferenceGrant", "rules.gateway_api:no_rules",
     ),
     Kind(
         "BackendTLSPolicy", GATEWAY_API, ("v1", "v1alpha3"), "backendtlspolicies", "btlspolicy",
-        gateway_api.BackendTLSPolicy, gateway_rules.backend_tls_policy,
+        "gateway_api:BackendTLSPolicy", "rules.gateway_api:backend_tls_policy",
     ),
 )  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (
-    Kind("VirtualService", NETWORKING, _ALL, "virtualservices", "vs", VirtualService, virtual_service),
-    Kind("DestinationRule", NETWORKING, _ALL, "destinationrules", "dr", DestinationRule, destination_rule),
     Kind(
-        "PeerAuthentication",
-        SECURITY,
-        _TWO,
-        "peerauthentications",
-        "pa",
-        PeerAuthentication,
-        peer_authentication,
-    ),
-    Kind("ServiceEntry", NETWORKING, _ALL, "serviceentries", "se", ServiceEntry, service_entry),
-    Kind("WorkloadEntry", NETWORKING, _ALL, "workloadentries", "we", WorkloadEntry, workload_entry),
-    Kind("WorkloadGroup", NETWORKING, _ALL, "workloadgroups", "wg", WorkloadGroup, workload_group),
-    Kind("Gateway", NETWORKING, _ALL, "gateways", "gw", Gateway, gateway),
-    Kind("Sidecar", NETWORKING, _ALL, "sidecars", "", Sidecar, sidecar),
-    Kind("EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters", "", EnvoyFilter, envoy_filter),
-    Kind("ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs", "", ProxyConfig, proxy_config),
-    Kind(
-        "RequestAuthentication",
-        SECURITY,
-        _TWO,
-        "requestauthentications",
-        "ra",
-        RequestAuthentication,
-        request_authentication,
+        "VirtualService", NETWORKING, _ALL, "virtualservices", "vs",
+        "networking.virtual_service:VirtualService", "rules.virtual_service:virtual_service",
     ),
     Kind(
-        "AuthorizationPolicy",
-        SECURITY,
-        _TWO,
-        "authorizationpolicies",
-        "ap",
-        AuthorizationPolicy,
-        authorization_policy,
+        "DestinationRule", NETWORKING, _ALL, "destinationrules", "dr",
+        "networking.destination_rule:DestinationRule", "rules.destination_rule:destination_rule",
     ),
     Kind(
-        "Telemetry",
-        TELEMETRY,
-        ("v1", "v1alpha1"),
-        "telemetries",
-        "telemetry",
-        Telemetry,
-        telemetry,
-        enforced=False,
+        "PeerAuthentication", SECURITY, _TWO, "peerauthentications", "pa",
+        "security.peer_authentication:PeerAuthentication", "rules.peer_authentication:peer_authentication",
     ),
-    Kind("WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins", "", WasmPlugin, wasm_plugin),
     Kind(
-        "TrafficExtension",
-        EXTENSIONS,
-        ("v1alpha1",),
-        "trafficextensions",
-        "",
-        TrafficExtension,
-        traffic_extension,
+        "ServiceEntry", NETWORKING, _ALL, "serviceentries", "se",
+        "networking.service_entry:ServiceEntry", "rules.service_entry:service_entry",
+    ),
+    Kind(
+        "WorkloadEntry", NETWORKING, _ALL, "workloadentries", "we",
+        "networking.workload_entry:WorkloadEntry", "rules.workload_entry:workload_entry",
+    ),
+    Kind(
+        "WorkloadGroup", NETWORKING, _ALL, "workloadgroups", "wg",
+        "networking.workload_group:WorkloadGroup", "rules.workload_group:workload_group",
+    ),
+    Kind(
+        "Gateway", NETWORKING, _ALL, "gateways", "gw",
+        "networking.gateway:Gateway", "rules.gateway:gateway",
+    ),
+    Kind(
+        "Sidecar", NETWORKING, _ALL, "sidecars", "",
+        "networking.sidecar:Sidecar", "rules.sidecar:sidecar",
+    ),
+    Kind(
+        "EnvoyFilter", NETWORKING, ("v1alpha3",), "envoyfilters", "",
+        "networking.envoy_filter:EnvoyFilter", "rules.envoy_filter:envoy_filter",
+    ),
+    Kind(
+        "ProxyConfig", NETWORKING, ("v1beta1",), "proxyconfigs", "",
+        "networking.proxy_config:ProxyConfig", "rules.proxy_config:proxy_config",
+    ),
+    Kind(
+        "RequestAuthentication", SECURITY, _TWO, "requestauthentications", "ra",
+        "security.request_authentication:RequestAuthentication",
+        "rules.request_authentication:request_authentication",
+    ),
+    Kind(
+        "AuthorizationPolicy", SECURITY, _TWO, "authorizationpolicies", "ap",
+        "security.authorization_policy:AuthorizationPolicy",
+        "rules.authorization_policy:authorization_policy",
+    ),
+    Kind(
+        "Telemetry", TELEMETRY, ("v1", "v1alpha1"), "telemetries", "telemetry",
+        "telemetry:Telemetry", "rules.telemetry:telemetry", enforced=False,
+    ),
+    Kind(
+        "WasmPlugin", EXTENSIONS, ("v1alpha1",), "wasmplugins", "",
+        "extensions.wasm:WasmPlugin", "rules.extensions:wasm_plugin",
+    ),
+    Kind(
+        "TrafficExtension", EXTENSIONS, ("v1alpha1",), "trafficextensions", "",
+        "extensions.traffic_extension:TrafficExtension", "rules.extensions:traffic_extension",
     ),
     *GATEWAY_API_KINDS,
-)
+)  # fmt: skip
 
 
 def supported(group: str = "") -> tuple[str, ...]:
     """Names of the kinds that are taken, of Istio's groups together or of Gateway API."""
     wanted = group == GATEWAY_API
-    taken = (kind for kind in KINDS if kind.spec and kind.enforced)
+    taken = (kind for kind in KINDS if kind.taken and kind.enforced)
     return tuple(kind.name for kind in taken if (kind.group == GATEWAY_API) == wanted)
 
 
@@ -231,7 +231,7 @@ def named(api_version: str, name: str) -> Kind | str:
         return f"unknown kind {name} of {api_version}{hint}; supported kinds: {', '.join(supported(group))}"
     if group != kind.group or version not in kind.versions:
         return f"{api_version} has no kind {name}: write apiVersion: {kind.api_version}"
-    if kind.spec is None:
+    if not kind.taken:
         names = ", ".join(supported(group))
         return f"{name} is not supported by this version of meshlite; supported kinds: {names}"
     return kind

@@ -20,7 +20,7 @@ def camel(name: str) -> str:
 class Message(BaseModel):
     """Keys may be camelCase or snake_case, null means absent; of each group in `oneofs` one may be set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=camel)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=camel, defer_build=True)
 
     oneofs: ClassVar[tuple[tuple[str, ...], ...]] = ()
 

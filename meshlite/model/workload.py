@@ -27,7 +27,7 @@ PortOrigin = Literal["label", "resource", "image", "exposed", "listening"]
 class Frozen(BaseModel):
     """Base of all wire and state records: immutable, strict about unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Port(Frozen):

@@ -7,6 +7,7 @@ Source: https://www.rfc-editor.org/rfc/rfc7517 and https://openid.net/specs/open
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -55,11 +56,14 @@ class KeySets:
         self._seen: Mapping[str, Resource] = {}
 
     async def keep(self) -> None:
-        """Without end: what is new is fetched within a second."""
+        """Without end: what is new is fetched at once, and where nobody names an issuer, nothing wakes up."""
         async with aiohttp.ClientSession(trust_env=False) as session:
             while True:
+                seen = self._mirror.changes.value
                 await self.refresh(session)
-                await asyncio.sleep(FIRST_PAUSE / 2)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FIRST_PAUSE / 2 if self._sources else None):
+                        await self._mirror.changes.next(seen)
 
     async def refresh(self, session: aiohttp.ClientSession) -> None:
         """Fetch all that is due, forget what nobody names any more."""

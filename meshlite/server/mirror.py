@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from meshlite.server.records import MIRRORED, Record, Table
 from meshlite.server.store import Change, Conflict, Entry, Store, Unavailable
+from meshlite.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Mirror:
         self._records: dict[str, dict[str, BaseModel]] = {table.prefix: {} for table in MIRRORED}
         self._revisions: dict[str, int] = {}
         self.aside: dict[str, str] = {}
+        self.changes: Watch[int] = Watch(0)
+        """How often the copy may have changed: whoever waits for that need not look again and again."""
 
     async def load(self) -> None:
         """Read everything. Raises Unavailable."""
@@ -50,6 +53,7 @@ class Mirror:
             parsed = dict(readable(table, entries, aside))
             self._records[table.prefix] = cast(dict[str, BaseModel], parsed)
         self._revisions, self.aside = revisions, aside
+        self.changes.set(self.changes.value + 1)
 
     def all(self, table: Table[Record]) -> Mapping[str, Record]:
         """Name -> record."""
@@ -69,6 +73,7 @@ class Mirror:
             raise
         for write in writes:
             self._remember(write, revision)
+        self.changes.set(self.changes.value + 1)
 
     def _change(self, write: Write[Any]) -> Change:
         key = write.table.key(write.name)

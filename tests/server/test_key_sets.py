@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,6 +109,19 @@ async def test_keys_are_fetched_once_and_refreshed(world: World) -> None:
         world.time.passes(REFRESH)
         await world.refresh()
     assert (world.kids, issuer.asked, len(world.changes)) == (["second"], 2, 2)
+
+
+async def test_an_issuer_that_is_named_later_is_asked_without_being_waited_for(world: World) -> None:
+    """Nobody is asked before: then nothing but the resource wakes up who keeps the keys."""
+    issuer = Issuer()
+    async with serving(issuer), asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(world.key_sets.keep())
+        await asyncio.sleep(0)
+        await world.name(issuer="me", jwksUri=f"{issuer.url}/keys")
+        seen = world.mirror.changes.value
+        while world.kids != ["first"]:
+            seen = await world.mirror.changes.next(seen)
+        keeping.cancel()
 
 
 async def test_the_last_keys_hold_while_the_issuer_is_away(world: World) -> None:

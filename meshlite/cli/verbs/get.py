@@ -124,7 +124,7 @@ def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -
     """Kinds for the shell's completion: plural names."""
     from meshlite.model.kinds import KINDS
 
-    known = dict.fromkeys(kind.plural for kind in KINDS if kind.spec and kind.enforced)
+    known = dict.fromkeys(kind.plural for kind in KINDS if kind.taken and kind.enforced)
     names = ("all", *LISTINGS, *known)
     return [CompletionItem(name) for name in names if name.startswith(incomplete.lower())]
 
