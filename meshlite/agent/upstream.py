@@ -43,6 +43,7 @@ NEWS_SECONDS = 0.2
 """What changes within this time is told together."""
 BACK_OFF = (0.1, 3.0)
 
+_JSON = {"Content-Type": "application/json"}
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, Refused, ValueError)
 
 
@@ -247,8 +248,9 @@ class Upstream:
     async def _call(self, method: str, path: str, body: Any) -> object:
         if self._session is None:
             raise ConnectionError("the server is not reached")
+        text = body.model_dump_json().encode()
         async with self._session.request(
-            method, self._url + path, json=body.model_dump(mode="json"), server_hostname=SERVER_NAME
+            method, self._url + path, data=text, headers=_JSON, server_hostname=SERVER_NAME
         ) as answer:
             return await checked(answer)
 
