@@ -136,8 +136,11 @@ class Agent:
                     task.cancel()
             self.capture.close()
             if leave:
-                for text in await swept(self.settings):
+                found = await swept(self.settings)
+                for text in found.removed:
                     log.info("removed: %s", text)
+                for text in found.stays:
+                    log.warning(text)
 
     async def _discover(self) -> None:
         async for founds in self.source.watch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from meshlite.agent import capture, hook, launch_plan, proxy
 from meshlite.config import Settings
@@ -17,19 +18,26 @@ def leftovers(settings: Settings) -> list[str]:
     return found
 
 
-def sweep(settings: Settings) -> list[str]:
-    """Remove everything, in the order that breaks least; returns what it removed and what had to stay."""
+@dataclass(frozen=True)
+class Swept:
+    """Sentences on what was removed, and on what had to stay."""
+
+    removed: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+def sweep(settings: Settings) -> Swept:
+    """Remove everything, in the order that breaks least."""
     return asyncio.run(swept(settings))
 
 
-async def swept(settings: Settings) -> list[str]:
-    removed = []
+async def swept(settings: Settings) -> Swept:
     try:
-        removed += await hook.uninstall(settings, Engine(settings.paths.docker_socket))
+        stays = await hook.uninstall(settings, Engine(settings.paths.docker_socket))
     except OSError as error:
-        removed.append(f"the engine's configuration stays: {error}")
-    removed += (await capture.sweep(settings)).sentences()
+        stays = [f"the engine's configuration stays: {error}"]
+    removed = [*(await capture.sweep(settings)).sentences()]
     removed += await asyncio.to_thread(proxy.remove, launch_plan.plan_of(settings))
     for socket in (settings.paths.hook_socket, settings.paths.agent_socket):
         socket.unlink(missing_ok=True)
-    return removed
+    return Swept(tuple(removed), tuple(stays))

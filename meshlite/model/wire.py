@@ -49,7 +49,7 @@ class Metrics(RootModel[str]):
 
 
 class Event(Frozen):
-    """Something that happened in the mesh, said to a person. Kept in memory, newest last."""
+    """Something that happened in the mesh, said to a person. The last 1000 are kept, newest last."""
 
     time: _Time
     kind: Literal["node", "workload", "resource", "certificate", "token", "access", "server"]

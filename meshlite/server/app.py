@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -120,6 +120,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     try:
         app[PARTS] = await assemble(app[SETTINGS], store, Clock())
         yield
+        with suppress(Unavailable):
+            await app[PARTS].events.keep(store)
     finally:
         await store.close()
 
@@ -129,6 +131,7 @@ async def assemble(settings: Settings, store: Store, clock: Clock) -> Parts:
     folder, lifetime = settings.paths.database.parent, settings.certificate_hours * 3600
     authorities = open_book(folder, settings.trust_domain, lifetime, clock)
     events, mirror = Events(clock), Mirror(store)
+    await events.load(store)
     await mirror.load()
     condition = Condition(mirror, store, events)
     condition.tell()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from meshlite.model.mesh import Problem
@@ -26,11 +27,14 @@ class Condition:
         return (*unwritable, *stored)
 
     async def look(self) -> None:
-        """Find out whether what was acknowledged outlives the process, and have it so where it can be."""
+        """Have all that was acknowledged outlive the process where it can, and events too."""
         try:
             mended, unwritable = await self._store.check(), ""
         except Unavailable as error:
             mended, unwritable = "", str(error)
+        if not unwritable:
+            with contextlib.suppress(Unavailable):
+                await self._events.keep(self._store)
         if mended:
             self._events.add("server", "store", mended, logging.WARNING)
         if unwritable != self._unwritable:

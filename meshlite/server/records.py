@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from meshlite.model.mesh import KeySet, NodeRecord, Resource, Service
-from meshlite.model.wire import Access, AuditEntry, Issued, Report, Revision
+from meshlite.model.wire import Access, AuditEntry, Event, Issued, Report, Revision
 from meshlite.model.workload import Frozen
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -89,6 +89,7 @@ CERTIFICATES = Table("certificates/", Issued)  # by serial number
 
 AUDIT = Table("audit/", AuditEntry)  # by number, twelve digits
 ACCESS = Table("access/", StoredAccess)  # by name
+EVENTS = Table("events/", Event)  # by number, twelve digits
 
 MIRRORED: tuple[Table[Any], ...] = (NODES, WORKLOADS, SERVICES, RESOURCES, KEY_SETS, COUNTERS, ACCESS)
 """Those that the server keeps in memory too: what the snapshot is made from, and who may call."""

@@ -244,8 +244,13 @@ def test_attached_it_stays_until_a_signal_and_takes_everything_down(mesh: Mesh) 
 def test_down_with_dead_parts(mesh: Mesh, dead: tuple[str, ...]) -> None:
     mesh.up()
     mesh.kill(*dead)
-    done = mesh.run("down", "-p", mesh.project.name)
+    verbose = ("-v",) if len(dead) > 1 else ()
+    done = mesh.run("down", "-p", mesh.project.name, *verbose)
     assert done.returncode == 0, done.stderr
+    listed = [line for line in done.stderr.splitlines() if "network namespace" in line]
+    if "agent" in dead:
+        assert bool(listed) == bool(verbose), "what was swept is counted, and listed on request"
+        assert bool(verbose) != ("down -v lists such" in done.stderr)
     # The fixture compares the host with what it was.
 
 

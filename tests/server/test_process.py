@@ -135,6 +135,21 @@ def test_killed_while_writing_it_keeps_what_it_acknowledged_and_nothing_by_halve
             assert newest["revisions"][0]["resource"] == stored
 
 
+def test_what_happened_before_a_restart_is_told_after_it(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    for name in ("a", "b"):
+        with process(settings) as server:
+            call(settings, "POST", "/v1/resources", rules(name))
+            server.terminate()
+            assert server.wait(60) == 0
+    with process(settings):
+        told = [event["subject"] for event in call(settings, "GET", "/v1/events")["events"]]
+    assert [subject for subject in told if subject.startswith("Dest")] == [
+        "DestinationRule/shop/a",
+        "DestinationRule/shop/b",
+    ]
+
+
 def test_its_database_deleted_under_it_takes_nothing_away_also_by_a_kill(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with process(settings):

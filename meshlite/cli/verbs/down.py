@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from meshlite.cli.settings import agent_of, host_config, settings_of
 from meshlite.cli.turn import TURN_FILE, Turn
 from meshlite.config import Settings
 
+if TYPE_CHECKING:
+    from meshlite.agent.sweep import Swept
+
 LEAVE_SECONDS = 60.0
 
 
@@ -29,9 +33,15 @@ LEAVE_SECONDS = 60.0
 @click.option("--all", "everything", is_flag=True, help="All projects: stop everything on this host.")
 @click.option("--purge", is_flag=True, help="Also delete the state: resources, certificates, logs.")
 @click.option("--ignore-missing", is_flag=True, help="It is fine if the project is not in the mesh.")
+@click.option("-v", "--verbose", is_flag=True, help="List all that a part which had died left behind.")
 @click.pass_context
 def down(
-    ctx: click.Context, projects: tuple[str, ...], everything: bool, purge: bool, ignore_missing: bool
+    ctx: click.Context,
+    projects: tuple[str, ...],
+    everything: bool,
+    purge: bool,
+    ignore_missing: bool,
+    verbose: bool,
 ) -> None:
     """Take a Compose project out of the mesh; its containers keep running, without the mesh.
 
@@ -51,11 +61,16 @@ def down(
         if ignore_missing and not everything and foreign(settings, projects):
             note(f"{', '.join(projects) or 'this folder'} is not in the mesh by itself; nothing to do")
             return
-        take_down(settings, config, projects, everything, purge)
+        take_down(settings, config, projects, everything, purge, verbose)
 
 
 def take_down(
-    settings: Settings, config: Path | None, projects: Sequence[str], everything: bool, purge: bool = False
+    settings: Settings,
+    config: Path | None,
+    projects: Sequence[str],
+    everything: bool,
+    purge: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Leave the projects; stop all parts if none remains."""
     staying = () if everything else remaining(settings, projects)
@@ -65,7 +80,7 @@ def take_down(
     if staying:
         leave_some(settings, staying)
         return
-    stop_everything(settings, config)
+    stop_everything(settings, config, verbose)
     if purge:
         with step("state deleted"):
             _purge(settings)
@@ -93,7 +108,7 @@ def leave_some(settings: Settings, staying: Sequence[str]) -> None:
         current.detail = f"still in the mesh: {', '.join(staying)}"
 
 
-def stop_everything(settings: Settings, config: Path | None) -> None:
+def stop_everything(settings: Settings, config: Path | None, verbose: bool) -> None:
     """Every container out, every process ended, every trace removed; each step also where parts are dead."""
     supervision.dismiss(settings.paths.run)
     server, agent = server_part(settings, config), agent_part(settings, config)
@@ -107,9 +122,10 @@ def stop_everything(settings: Settings, config: Path | None) -> None:
         leave_all(settings)
         end(server)
     with step("leftovers swept") as current:
-        removed = _sweep(settings)
-        current.detail = f"{len(removed)} removed" if removed else "none"
-    for text in removed:
+        found = _sweep(settings)
+        count = f"{len(found.removed)} removed" + ("" if verbose else "; down -v lists such")
+        current.detail = count if found.removed else "none"
+    for text in (*(found.removed if verbose else ()), *found.stays):
         note(f"  {text}")
     _empty(settings.paths.run)
 
@@ -163,11 +179,11 @@ def _purge(settings: Settings) -> None:
         state.rmdir()
 
 
-def _sweep(settings: Settings) -> list[str]:
+def _sweep(settings: Settings) -> Swept:
     from meshlite.agent.sweep import sweep
 
     try:
-        return list(sweep(settings))
+        return sweep(settings)
     except (OSError, RuntimeError) as error:
         why, advice = str(error), "correct that, then run meshlite down again"
         raise Failure("not everything could be swept", why=why, next_step=advice) from error
