@@ -138,6 +138,16 @@ class Settings(_Settings):
         pattern=r"^$|^[^/*]+(/[^/*]+){0,2}$",
         description="where this host is: region/zone/subzone",
     )
+    address: str = Field(
+        default="", description="where other hosts reach this one; empty: found out from its routes"
+    )
+    same_host: Literal["direct", "mtls"] = Field(
+        default="direct",
+        description="calls within a host: in one pass, or through its tunnel",
+    )
+    workloads: Path | None = Field(
+        default=None, description="a folder of YAML files that say what runs here, in place of containers"
+    )
     trust_domain: TrustDomain = "cluster.local"
     outbound_traffic_policy: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = Field(
         default="ALLOW_ANY", description="calls to what the mesh does not know: passed through, or refused"

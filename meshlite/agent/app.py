@@ -23,8 +23,10 @@ from meshlite.agent.upstream import Upstream
 from meshlite.agent.xds import XdsServer
 from meshlite.config import Settings
 from meshlite.places import keep_node, kept_node
+from meshlite.sources import Source
 from meshlite.sources.docker import DockerSource
 from meshlite.sources.engine import Engine
+from meshlite.sources.files import FilesSource
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +79,23 @@ class Agent:
         self.timings = Timings()
         self.engine = Engine(settings.paths.docker_socket)
         ports = settings.ports
-        self.source = DockerSource(
+        self.containers = DockerSource(
             self.engine, settings.node, ours=frozenset({ports.outbound, ports.inbound})
+        )
+        self.source: Source = (
+            FilesSource(settings.workloads, settings.node) if settings.workloads else self.containers
         )
         self.upstream = Upstream(settings, token, lambda: self.status.document())
         self.certificates = Certificates(self.upstream.sign)
         self.credentials = Credentials(settings.paths.credentials)
         self.capture = Capture(settings)
-        self.xds = XdsServer(settings.paths.xds_socket, settings.proxy_uid, self.timings.propagation.observe)
         self.proxy = proxy.Proxy(plan)
+        self.xds = XdsServer(
+            settings.paths.xds_socket,
+            settings.proxy_uid,
+            self.timings.propagation.observe,
+            lambda: self.proxy.status.state == "running",
+        )
         self.modules = Modules(settings.paths.modules, settings.paths.credentials)
         self.reconciler = Reconciler(
             settings,
@@ -149,7 +159,7 @@ class Agent:
     async def _hooked(self) -> None:
         """Answer the runtime's hook, and have the engine use it."""
         async with self._answering():
-            if self.settings.hook:
+            if self.settings.hook and self.settings.workloads is None:
                 await self._hook()
             else:
                 self.status.hook = hook.HookState(False, "turned off by the settings")
@@ -172,7 +182,7 @@ class Agent:
 
     async def _announced(self, container: str, pid: int) -> None:
         """A container is about to start: have it captured before it does."""
-        found = await self.source.found_early(container, pid)
+        found = await self.containers.found_early(container, pid)
         if found is not None:
             await self.reconciler.bring_in(found)
 

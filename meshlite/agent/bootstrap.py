@@ -120,7 +120,12 @@ _WATCHDOG = {"miss_timeout": "5s", "megamiss_timeout": "10s"}
 """Envoy counts threads that hang for so long. Every thread wakes up twice in the shorter time to say that it
 does not: with Envoy's own 0.2 s that is most of what it does while nothing happens."""
 
-_RUNTIME = {"re2": {"max_program_size": {"error_level": 32768}}}
+_RUNTIME = {
+    "re2": {"max_program_size": {"error_level": 32768}},
+    # Replicas on this host are dialled in plain HTTP/1.1, those of others by tunnels that carry HTTP/2: which
+    # one it is each connection says by its ALPN, and one without TLS says nothing, which means HTTP/1.1.
+    "config": {"do_not_validate_alpn_support": 100},
+}
 
 
 def _ads() -> dict[str, Any]:

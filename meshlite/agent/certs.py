@@ -14,6 +14,7 @@ from meshlite.agent.keys import Key
 from meshlite.model.mesh import Trust
 from meshlite.model.wire import Certificate
 from meshlite.translate.envoy import schema
+from meshlite.translate.plan.secret import calling
 from meshlite.translate.translation import Encoded
 from meshlite.watch import Watch
 
@@ -152,19 +153,19 @@ class Certificates:
 
 def secrets(held: Mapping[str, Held], roots: str = "") -> dict[str, Encoded]:
     """The SDS resources of what is held: one per identity, and the roots (PEM; empty: the newest's)."""
-    made = {
-        identity: _secret(
-            identity,
-            {
-                "tls_certificate": {
-                    "certificate_chain": {"inline_string": item.certificate.chain},
-                    "private_key": {"inline_string": item.key.pem},
-                }
-            },
-        )
+    content: dict[str, dict[str, object]] = {
+        identity: {
+            "tls_certificate": {
+                "certificate_chain": {"inline_string": item.certificate.chain},
+                "private_key": {"inline_string": item.key.pem},
+            }
+        }
         for identity, item in held.items()
         if item.certificate is not None and item.key is not None
     }
+    made = {identity: _secret(identity, fields) for identity, fields in content.items()}
+    # Envoy does not ask again for what it has asked for already, so who calls needs a name of its own.
+    made |= {calling(identity): _secret(calling(identity), content[identity]) for identity in content}
     if roots := roots or _newest(held):
         made[ROOTS] = _secret(ROOTS, {"validation_context": {"trusted_ca": {"inline_string": roots}}})
     return made

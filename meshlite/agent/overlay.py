@@ -76,6 +76,8 @@ def view(
         outbound_port=settings.ports.outbound,
         inbound_port=settings.ports.inbound,
         mark=settings.proxy_mark,
+        tunnel=settings.ports.tunnel,
+        same_host=settings.same_host,
         virtual_network=settings.virtual_network,
         virtual_network6=settings.virtual_network6 if any(map(has_ipv6, found)) else "",
         locality=settings.locality,

@@ -20,6 +20,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from meshlite.agent import enrolment
+from meshlite.agent.address import reachable_at
 from meshlite.agent.certs import SPREAD_SECONDS, refresh_at
 from meshlite.agent.enrolment import SERVER_NAME, NodeFiles, Refused, checked, write_private
 from meshlite.config import Settings
@@ -199,8 +200,10 @@ class Upstream:
             workloads = await self._workloads.next(None)
             assert workloads is not None
             path = f"/v1/nodes/{self._settings.node}/workloads"
+            where = await asyncio.to_thread(reachable_at, self._settings)
+            report = Report(workloads=workloads, address=where, tunnel=self._settings.ports.tunnel)
             asked = time.time()
-            lease = Lease.model_validate(await self._call("PUT", path, Report(workloads=workloads)))
+            lease = Lease.model_validate(await self._call("PUT", path, report))
             self.refused = lease.refused
             self.skew = (asked + time.time()) / 2 - lease.time if lease.time else None
             self._reported.set()

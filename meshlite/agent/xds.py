@@ -94,13 +94,20 @@ class XdsServer:
     """Serves the wanted resources to any number of Envoys (two during a hot restart).
 
     `secrets`: the names of those that the Envoys ask for. `observe` is called with the seconds from a
-    publication's `since` to Envoy's acknowledgement of all of it.
+    publication's `since` to Envoy's acknowledgement of all of it. `live`: whether Envoy serves: one that just
+    started acknowledges listeners before it opens them, which takes until all has come that they need.
     """
 
-    def __init__(self, path: Path, owner: int, observe: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        owner: int,
+        observe: Callable[[float], None],
+        live: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.connections: list[Connection] = []
         self.secrets: Watch[frozenset[str]] = Watch(frozenset())
-        self._path, self._owner, self._observe = path, owner, observe
+        self._path, self._owner, self._observe, self._live = path, owner, observe, live
         self._wanted: ads.Wanted = {kind: {} for kind in ads.PUSH_ORDER}
         self._count = 0
         self._known = asyncio.Event()
@@ -131,13 +138,13 @@ class XdsServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self._at_rest():
-                    await self._movement(RUSH_SECONDS if self.synced else None)
+                    await self._movement(RUSH_SECONDS if self.synced or not self._live() else None)
                 return True
         return False
 
     def _at_rest(self) -> bool:
         limit = time.monotonic() - RUSH_SECONDS
-        return self.synced and all(c.quiet_since <= limit for c in self.connections)
+        return self.synced and self._live() and all(c.quiet_since <= limit for c in self.connections)
 
     async def _movement(self, timeout: float | None) -> None:
         with contextlib.suppress(TimeoutError):

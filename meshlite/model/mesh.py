@@ -67,10 +67,14 @@ class Trust(Frozen):
 
 
 class NodeRecord(Frozen):
-    """A host with an agent. `projects`: the Compose projects it puts into the mesh; `everything`: all."""
+    """A host with an agent. `projects`: the Compose projects it puts into the mesh; `everything`: all.
+
+    `address`: where other nodes reach it; `tunnel`: the port for their calls, 0 while it has said none.
+    """
 
     name: str
     address: str = ""
+    tunnel: int = 0
     projects: tuple[str, ...] = ()
     everything: bool = False
 

@@ -337,9 +337,14 @@ class Nodes(Frozen):
 
 
 class Report(Frozen):
-    """PUT /v1/nodes/{node}/workloads: the node's full current set; it also renews the node's lease."""
+    """PUT /v1/nodes/{node}/workloads: the node's full current set; it also renews the node's lease.
+
+    `address`, `tunnel`: where other nodes reach it; empty and 0: as it was.
+    """
 
     workloads: tuple[Workload, ...]
+    address: str = ""
+    tunnel: int = Field(default=0, ge=0, le=65535)
 
 
 class Lease(Frozen):

@@ -74,7 +74,7 @@ def overview(snapshot: Snapshot, reported: Iterable[Problem]) -> tuple[ServiceVi
 
 def _behind(snapshot: Snapshot, applied: Read) -> Replicas:
     """What stands behind each service and host, by their keys; only nodes know where workloads are."""
-    services, replicas = catalog(Memo(), snapshot.services, snapshot.workloads, NodeView(""))
+    services, replicas = catalog(Memo(), snapshot.services, snapshot.workloads, NodeView(""), {})
     entries, written = of_kind(applied, ServiceEntry), of_kind(applied, WorkloadEntry)
     return with_declared(Memo(), services, replicas, entries, written, snapshot.hosts, "")[1]
 

@@ -149,8 +149,8 @@ class Registry:
             taken = {w.id for w in self.snapshots.value.workloads if w.node != node}
             accepted, refused = admitted(report.workloads, node, stored.namespaces, taken)
             before = self._mirror.get(WORKLOADS, node)
-            back = self._back(node)
-            if before is not None and before.workloads == accepted and not back:
+            heard = self._heard(node, report)
+            if before is not None and before.workloads == accepted and not heard:
                 return self._lease(refused)
             services, unplaced = self._services_for(node, accepted)
             refused += tuple(
@@ -160,7 +160,7 @@ class Registry:
             )
             accepted = tuple(w for w in accepted if w.service_fqdn not in unplaced)
             report = wire.Report(workloads=accepted)
-            await self._mirror.commit([Write(WORKLOADS, node, report), *services, *back])
+            await self._mirror.commit([Write(WORKLOADS, node, report), *services, *heard])
             self._tell(node, before.workloads if before else (), accepted)
             self.publish()
         return self._lease(refused)
@@ -339,12 +339,13 @@ class Registry:
     def _shown_nodes(self) -> tuple[StoredNode, ...]:
         return tuple(stored for _, stored in sorted(self._mirror.all(NODES).items()) if stored.shown)
 
-    def _back(self, node: str) -> list[Write[Any]]:
-        """What to write for a node that reports, if it was silent."""
+    def _heard(self, node: str, report: wire.Report) -> list[Write[Any]]:
+        """What to write for a node that reports, if it was silent or is reached otherwise than is known."""
         stored = self.node(node)
-        if stored.shown and not stored.silent:
-            return []
-        return [Write(NODES, node, stored.model_copy(update={"silent": 0.0, "shown": True}))]
+        said = {"address": report.address, "tunnel": report.tunnel}
+        record = stored.record.model_copy(update={key: value for key, value in said.items() if value})
+        heard = stored.model_copy(update={"silent": 0.0, "shown": True, "record": record})
+        return [Write(NODES, node, heard)] if heard != stored else []
 
     def _silenced(self) -> list[Write[Any]]:
         """Nodes that are silent from now on, and those no longer shown. Both come back as they were."""

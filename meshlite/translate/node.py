@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class NodeView:
     """Those that were looked for; one that is not here yet is not there."""
     ipv6: bool = False
     """The host itself has IPv6, so a gateway can be opened on `::`."""
+    tunnel: int = 15008
+    """The port that other nodes call."""
+    same_host: Literal["direct", "mtls"] = "direct"
+    """Calls within the node: in one pass, or through the tunnel."""
 
     def with_host_workloads(self, found: dict[str, str]) -> NodeView:
         return replace(self, host_workloads=found)

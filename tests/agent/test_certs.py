@@ -20,6 +20,7 @@ from meshlite.agent.certs import ROOTS, Certificates
 from meshlite.agent.keys import Key
 from meshlite.model.wire import Certificate
 from meshlite.translate.envoy import schema
+from meshlite.translate.plan.secret import calling
 from tests.agent.envoys import until
 
 REVIEWS = "spiffe://cluster.local/ns/shop/sa/reviews"
@@ -78,9 +79,15 @@ async def test_each_wanted_identity_gets_a_certificate_and_others_are_forgotten(
     async with running(Signer()) as certificates:
         certificates.want(frozenset({REVIEWS, REVIEWS + "2"}))
         await until(lambda: all(held.certificate for held in certificates.held.value.values()))
-        assert set(certs.secrets(certificates.held.value)) == {REVIEWS, REVIEWS + "2", ROOTS}
+        assert set(certs.secrets(certificates.held.value)) == {
+            REVIEWS,
+            REVIEWS + "2",
+            calling(REVIEWS),
+            calling(REVIEWS + "2"),
+            ROOTS,
+        }
         certificates.want(frozenset({REVIEWS}))
-        assert set(certs.secrets(certificates.held.value)) == {REVIEWS, ROOTS}
+        assert set(certs.secrets(certificates.held.value)) == {REVIEWS, calling(REVIEWS), ROOTS}
 
 
 async def test_it_is_renewed_before_it_ends(soon: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -157,6 +158,7 @@ async def until(ask: Callable[[], Awaitable[str]], answer: str) -> None:
 async def web(where: Box | None, address: str, port: int, label: str) -> AsyncIterator[None]:
     """An HTTP server that answers `<label> <caller's address>`. `where` None: on the host."""
     listener = where.socket(address) if where else new_socket(address)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, port))
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from meshlite.model import external
-from meshlite.model.mesh import Resource, Service, Snapshot
+from meshlite.model.mesh import NodeRecord, Resource, Service, Snapshot
 from meshlite.model.names import fqdn, virtual_address
 from meshlite.model.workload import Port, Workload
 from meshlite.server.door import Door
@@ -78,14 +78,18 @@ def services(workloads: tuple[Workload, ...]) -> tuple[Service, ...]:
 
 
 def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
-    """Snapshot and node view. A workload with `link` is captured, one with `host` is the host's own."""
+    """Snapshot and node view. A workload with `link` is captured, one with `host` is the host's own.
+
+    `nodes`: the hosts there are, where calls to others are carried.
+    """
+    nodes = tuple(NodeRecord.model_validate(fields) for fields in case.get("nodes", []))
     workloads = tuple(workload(fields) for fields in case["workloads"])
     written = tuple(resource(document, place) for place, document in enumerate(case.get("resources", [])))
     known = services(workloads)
     resources = Door().through(written, known, ())
     taken = {service.address for service in known}
     hosts = external.allocate(external.read(resources), "240.240.0.0/16", taken, ())
-    snapshot = Snapshot(services=known, workloads=workloads, resources=resources, hosts=hosts)
+    snapshot = Snapshot(services=known, workloads=workloads, resources=resources, hosts=hosts, nodes=nodes)
     host = {workload(fields).id: fields["host"] for fields in case["workloads"] if "host" in fields}
     return snapshot, NodeView(name=NODE, attachments=attachments(case), host_workloads=host)
 

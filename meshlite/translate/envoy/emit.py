@@ -17,6 +17,8 @@ from meshlite.translate.envoy import (
     patch_routes,
     route,
     schema,
+    tunnel,
+    tunnel_listener,
 )
 from meshlite.translate.envoy.chooser import chooser
 from meshlite.translate.envoy.patch import Patched, Reference
@@ -30,6 +32,7 @@ from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.patch import Added, AddedListener, Patch
 from meshlite.translate.plan.resources import Told
 from meshlite.translate.plan.route import Match, Route, RouteTable, VirtualHost
+from meshlite.translate.plan.tunnel import Tunnel
 from meshlite.translate.translation import Encoded
 
 _CHAIN = "envoy.config.listener.v3.FilterChain"
@@ -46,6 +49,10 @@ def emit(memo: Memo, plan: NodePlan) -> tuple[Mapping[str, Resources], Told]:
     known = plan.endpoints if plan.added_clusters else ()
     clusters, endpoints = memo.within("added", _added_clusters, plan.added_clusters, known, plan.mark)
     listeners = memo.of("raised", _added_listeners, plan.added_listeners)
+    if plan.tunnel is not None:
+        inside = plan.tunnel
+        listeners = {**listeners, **memo.of("tunnels", _tunnel_listeners, inside)}
+        clusters = {**clusters, tunnel.OUT: memo.of("out", _tunnel_cluster, inside.trust_domains, plan.mark)}
     batches = {
         schema.CLUSTER: memo.within(
             schema.CLUSTER, _clusters, plan.clusters, plan.inbound, plan.mark, clusters
@@ -188,6 +195,15 @@ def _added_listeners(added: tuple[AddedListener, ...]) -> Made:
     }
 
 
+def _tunnel_listeners(inside: Tunnel) -> Made:
+    made = (tunnel_listener.listener(inside), tunnel.listener())
+    return {one["name"]: Encoded.of(schema.encode(schema.LISTENER, one)) for one in made}
+
+
+def _tunnel_cluster(trust_domains: tuple[str, ...], mark: int) -> Encoded:
+    return Encoded.of(schema.encode(schema.CLUSTER, tunnel.cluster(trust_domains, mark)))
+
+
 def _original(name: str, source: str, mark: int) -> Encoded:
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.original(name, source, mark)))
 
@@ -197,7 +213,7 @@ def _black_hole() -> Encoded:
 
 
 def _cluster(memo: Memo, one: Cluster) -> Encoded:
-    usage = memo.once(_usage, one.http, one.policy, one.mark, one.guard)
+    usage = memo.once(_usage, one.http, one.policy, one.mark, one.guard, one.mixed)
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.own(one)) + usage)
 
 
@@ -205,8 +221,8 @@ def _inbound(one: InboundCluster) -> Encoded:
     return Encoded.of(schema.encode(schema.CLUSTER, cluster.inbound(one)))
 
 
-def _usage(http: Http, policy: Policy, mark: int, guard: Guard) -> bytes:
-    return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark, guard))
+def _usage(http: Http, policy: Policy, mark: int, guard: Guard, mixed: bool) -> bytes:
+    return schema.encode(schema.CLUSTER, cluster.usage(http, policy, mark, guard, mixed))
 
 
 def _endpoint_set(memo: Memo, set: EndpointSet) -> Encoded:

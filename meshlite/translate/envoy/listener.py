@@ -24,6 +24,7 @@ from meshlite.translate.envoy.telemetry import (
     noted_requests,
     request_log,
 )
+from meshlite.translate.envoy.tunnel import CERTIFICATE
 from meshlite.translate.envoy.values import ADS, duration, only
 from meshlite.translate.plan.cluster import Tunnelling
 from meshlite.translate.plan.listener import Entrance, HttpChain, TcpChain
@@ -181,6 +182,10 @@ def _filter_state(entrance: Entrance) -> list[dict[str, Any]]:
     return [destination, *shared(entrance, _value(_NAMESPACE, "envoy.string", path))]
 
 
+_SHARED = {_POOL: "TRANSITIVE", CERTIFICATE: "TRANSITIVE"}
+"""What also holds behind the listener that bytes pass which leave by a tunnel."""
+
+
 def shared(entrance: Entrance, *values: dict[str, Any]) -> list[dict[str, Any]]:
     """Filter state that upstream connections have too: these values, the caller's address and identity.
 
@@ -198,7 +203,10 @@ def shared(entrance: Entrance, *values: dict[str, Any]) -> list[dict[str, Any]]:
         told.append(_value(PRINCIPAL, "envoy.string", entrance.source.identity))
     texts = dict.fromkeys(one["format_string"]["text_format_source"]["inline_string"] for one in told)
     told.append(_value(_POOL, "envoy.hashable_string", " ".join(texts)))
-    return [one | {"shared_with_upstream": "ONCE"} for one in told]
+    if not entrance.source.certificate:
+        return [one | {"shared_with_upstream": "ONCE"} for one in told]
+    told.append(_value(CERTIFICATE, "envoy.string", entrance.source.certificate))
+    return [one | {"shared_with_upstream": _SHARED.get(one["object_key"], "ONCE")} for one in told]
 
 
 def _value(key: str, factory: str, text: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlite.translate.envoy import schema
-from meshlite.translate.envoy.cluster import marked
 from meshlite.translate.envoy.patch import Patched, Work, merge_any, merge_patch, merges
+from meshlite.translate.envoy.values import marked
 from meshlite.translate.plan.cluster import Endpoint, EndpointSet
 from meshlite.translate.plan.patch import Added, Patch
 from meshlite.translate.translation import Encoded

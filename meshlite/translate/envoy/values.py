@@ -12,6 +12,15 @@ SECRETS = {**ADS, "initial_fetch_timeout": "1s"}
 """A certificate that is missing must not hold up all that waits beside it for long."""
 
 
+_SOL_SOCKET, _SO_MARK = 1, 36
+
+
+def marked(mark: int) -> list[dict[str, Any]]:
+    """Capture lets pass what carries the mark, so the proxy never takes its own connections."""
+    option = {"level": _SOL_SOCKET, "name": _SO_MARK, "int_value": mark, "state": "STATE_PREBIND"}
+    return [option | {"description": "SO_MARK"}]
+
+
 def duration(value: timedelta) -> str:
     """Milliseconds are exact; a float of seconds is not used, so equal values are written alike."""
     milliseconds = value // timedelta(milliseconds=1)

@@ -52,6 +52,8 @@ def service_port(number: int, protocol: Protocol, name: str, override: int = 0) 
 class Replica:
     """A workload of a service. `dial`: the address this node reaches it at, empty if it cannot.
 
+    `through`: address and port of the tunnel that leads to it, for who calls it by that.
+
     `addresses`: its own ones, by which neighbours on this node may call it. `subset` names it alone.
     `targets`: service port -> the port it listens on, where these may differ. `weight` 0: 1. `service`: the
     FQDN of the workload's own.
@@ -64,6 +66,7 @@ class Replica:
     targets: Mapping[int, int] | None = None
     weight: int = 0
     service: str = ""
+    through: tuple[str, int] | None = None
 
     @property
     def subset(self) -> str:
@@ -71,13 +74,16 @@ class Replica:
 
     @property
     def ready(self) -> bool:
-        return self.workload.health == "healthy" and bool(self.dial)
+        return self.workload.health == "healthy" and bool(self.dial or self.through)
 
     def listens(self, port: int) -> bool:
         if self.targets is not None:
             return port in self.targets
         return any(known.number == port and known.protocol != "udp" for known in self.workload.ports)
 
+
+Tunnels = Mapping[str, tuple[str, int]]
+"""Address and port of the tunnels that are to be used, by the node they lead to."""
 
 Replicas = Mapping[str, tuple[Replica, ...]]
 """Replicas by the key of their service. Their coming and going concerns endpoints and nothing else."""
@@ -194,9 +200,13 @@ def labels(workload: Workload) -> Mapping[str, str]:
 
 
 def catalog(
-    memo: Memo, services: tuple[Service, ...], workloads: tuple[Workload, ...], node: NodeView
+    memo: Memo,
+    services: tuple[Service, ...],
+    workloads: tuple[Workload, ...],
+    node: NodeView,
+    tunnels: Tunnels,
 ) -> tuple[Catalog, Replicas]:
-    replicas = _replicas(memo, workloads, node)
+    replicas = _replicas(memo, workloads, node, tunnels)
     shared = memo.each("shared aliases", _shared, replicas)
     ordered = memo.of("services", _by_fqdn, services)
     aliases = memo.of("aliases", _aliases, ordered, shared)
@@ -237,10 +247,12 @@ def _export_to(service: Service, replicas: tuple[Replica, ...]) -> tuple[str, ..
     return tuple(sorted({place for replica in replicas for place in replica.workload.export_to}))
 
 
-def _replicas(memo: Memo, workloads: tuple[Workload, ...], node: NodeView) -> Replicas:
+def _replicas(memo: Memo, workloads: tuple[Workload, ...], node: NodeView, tunnels: Tunnels) -> Replicas:
     """Of each service in the order of their names."""
     dial = memo.of("dial", _dial_addresses, workloads, node).get
-    places = {one.id: (one, dial(one.id, ""), one.node == node.name) for one in workloads}
+    places = {
+        one.id: (one, dial(one.id, ""), one.node == node.name, tunnels.get(one.node)) for one in workloads
+    }
     made = memo.each("replica", _replica, places)
     found: dict[str, list[Replica]] = {}
     for replica in made.values():
@@ -248,11 +260,10 @@ def _replicas(memo: Memo, workloads: tuple[Workload, ...], node: NodeView) -> Re
     return memo.each("replicas", _in_order, {fqdn: tuple(group) for fqdn, group in found.items()})
 
 
-def _replica(placed: tuple[Workload, str, bool]) -> Replica:
-    workload, dial, local = placed
-    return Replica(
-        workload, labels(workload), dial, _addresses(workload) if local else (), service=workload.service_fqdn
-    )
+def _replica(placed: tuple[Workload, str, bool, tuple[str, int] | None]) -> Replica:
+    workload, dial, local, through = placed
+    own, fqdn = _addresses(workload) if local else (), workload.service_fqdn
+    return Replica(workload, labels(workload), dial, own, service=fqdn, through=through)
 
 
 def _in_order(group: tuple[Replica, ...]) -> tuple[Replica, ...]:
@@ -266,7 +277,7 @@ def alone(replicas: Iterable[Replica], port: int) -> tuple[Replica, ...]:
     """
     named: dict[str, Replica] = {}
     for replica in replicas:
-        dialled = replica.addresses and replica.dial and replica.listens(port)
+        dialled = replica.addresses and replica.dial and not replica.through and replica.listens(port)
         if dialled and (replica.subset not in named or replica.ready):
             named[replica.subset] = replica
     return tuple(named.values())

@@ -140,8 +140,23 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnelled:
+    """How endpoints on other nodes are reached: by mutual TLS with their node, which is asked for `server`.
+
+    `identities`: of which the server must show one. `streams`: bytes travel within a CONNECT; else
+    requests as they are.
+    """
+
+    server: str
+    identities: tuple[str, ...]
+    streams: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """`address`: an IP address, `unix://` and a path, or a name to be resolved. `weight` 0: 1.
+
+    `tunnel`: it is the tunnel of a node.
 
     `chain`: the listener of its inbound chain, which is called instead of the address. `place` and `priority`
     stay at their defaults where they make no difference.
@@ -155,6 +170,7 @@ class Endpoint:
     weight: int = 0
     place: Place = NOWHERE
     priority: int = 0
+    tunnel: Tunnelled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +186,7 @@ class EndpointSet:
 class Cluster:
     """One port of one service or subset, as one group of callers uses it.
 
+    `tunnel`: how those of its endpoints are reached that are on other nodes, if there are any.
     `chained`: some of its endpoints are inbound chains. `guard`: what every try of a request meets.
     `names`: what to resolve, for discovery by DNS.
     `override`: the port dialled instead of the caller's. `from_caller`: endpoints are dialled from the
@@ -190,6 +207,12 @@ class Cluster:
     override: int = 0
     from_caller: bool = False
     guard: Guard = NOTHING
+    tunnel: Tunnelled | None = None
+
+    @property
+    def mixed(self) -> bool:
+        """Some of its connections carry HTTP/1.1 and others HTTP/2."""
+        return self.tunnel is not None and not self.tunnel.streams and self.http == "http1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,17 @@ from meshlite.model.locality import Locality, locality
 from meshlite.model.networking import Subset
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import NodeView
-from meshlite.translate.plan.caller import Caller, matches
+from meshlite.translate.plan.caller import Caller, matches, selector
 from meshlite.translate.plan.catalog import Callee, Catalog, Replica, Replicas, ServicePort, alone
-from meshlite.translate.plan.cluster import Cluster, Endpoint, EndpointSet, Http, LoadBalancer, Policy
+from meshlite.translate.plan.cluster import (
+    Cluster,
+    Endpoint,
+    EndpointSet,
+    Http,
+    LoadBalancer,
+    Policy,
+    Tunnelled,
+)
 from meshlite.translate.plan.extension import Extension
 from meshlite.translate.plan.guard import NOTHING, Guard
 from meshlite.translate.plan.guards import ServiceGuard
@@ -23,6 +31,7 @@ from meshlite.translate.plan.policy import effective, policy
 from meshlite.translate.plan.resources import Told
 from meshlite.translate.plan.rules import Rule, Rules
 from meshlite.translate.plan.scope import Scope, scoped
+from meshlite.translate.plan.tunnel import AS_BYTES, by_node, identities, server_name
 
 
 @dataclass(frozen=True)
@@ -185,17 +194,39 @@ def _labels(caller: Caller) -> tuple[tuple[str, str], ...]:
     return tuple(sorted({pair for wanted in caller.selectors for pair in wanted}))
 
 
-def clusters(memo: Memo, uses: tuple[Use, ...], replicas: Replicas, node: NodeView) -> tuple[Cluster, ...]:
+def clusters(
+    memo: Memo,
+    uses: tuple[Use, ...],
+    replicas: Replicas,
+    node: NodeView,
+    trust_domain: str,
+    streamed: frozenset[str],
+) -> tuple[Cluster, ...]:
     """A cluster for each port of every service and subset.
 
     And for each replica that callers may dial by its own address: who does so means that one, well or not.
+    `streamed`: names of clusters of requests that bytes are sent to, as well.
     """
     heres = _heres(memo, uses, replicas, node)
+    afar = _afar(memo, replicas, trust_domain, streamed)
     found = {
-        use.key: (use, _resolved(use.service, replicas), here) for use, here in zip(uses, heres, strict=True)
+        use.key: (use, _resolved(use.service, replicas), here, afar.get(use.service.key, _NEAR))
+        for use, here in zip(uses, heres, strict=True)
     }
     made = memo.each("clusters", _clusters, found, node.mark)
     return tuple(chain.from_iterable(made.values()))
+
+
+_Afar = tuple[tuple[str, ...], frozenset[str]]
+"""Identities of a service's replicas on other nodes, and clusters of requests that bytes are sent to."""
+
+_NEAR: _Afar = ((), frozenset())
+
+
+def _afar(memo: Memo, replicas: Replicas, trust_domain: str, streamed: frozenset[str]) -> Mapping[str, _Afar]:
+    """By the service's key; only those that have replicas on other nodes."""
+    far = memo.each("identities", identities, replicas, trust_domain)
+    return {key: (found, streamed) for key, found in far.items() if found}
 
 
 def _resolved(service: Callee, replicas: Replicas) -> tuple[Replica, ...]:
@@ -230,51 +261,95 @@ def _here(kind: _Kind, place: Locality, node: str, callers: Mapping[Locality, in
 
 
 def endpoints(
-    memo: Memo, uses: tuple[Use, ...], replicas: Replicas, chains: Chains, node: NodeView
+    memo: Memo,
+    uses: tuple[Use, ...],
+    replicas: Replicas,
+    chains: Chains,
+    node: NodeView,
+    trust_domain: str,
+    streamed: frozenset[str],
 ) -> tuple[EndpointSet, ...]:
     """The endpoints of each cluster."""
+    afar = _afar(memo, replicas, trust_domain, streamed)
     found = {
-        use.key: (use, replicas.get(use.service.key, ()), chains if use.chained else {}, here)
+        use.key: (
+            use,
+            replicas.get(use.service.key, ()),
+            chains if use.chained else {},
+            here,
+            afar.get(use.service.key, _NEAR),
+        )
         for use, here in zip(uses, _heres(memo, uses, replicas, node), strict=True)
         if use.service.discovery == "eds"
     }
     return tuple(chain.from_iterable(memo.each("sets", _endpoint_sets, found).values()))
 
 
-def _clusters(wanted: tuple[Use, tuple[Replica, ...], Here], mark: int) -> tuple[Cluster, ...]:
-    use, resolved, here = wanted
+def _tunnelled(
+    use: Use, port: ServicePort, subset: Subset | None, policy: Policy, far: tuple[str, ...]
+) -> Tunnelled | None:
+    """How replicas on other nodes are reached, `far` being their identities. None where there are none."""
+    if not far or use.service.discovery != "eds":
+        return None
+    chosen = selector(subset.labels) if subset is not None else ()
+    wrapped = policy.tls is not None or bool(policy.proxy_protocol)
+    streams = wrapped or _http(port, policy, use.plain) == "none"
+    return Tunnelled(server_name(use.service, port.number, chosen), far, streams)
+
+
+def _clusters(wanted: tuple[Use, tuple[Replica, ...], Here, _Afar], mark: int) -> tuple[Cluster, ...]:
+    use, resolved, here, (far, streamed) = wanted
     service, made = use.service, []
     for port in service.ports.values():
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port.number)
-            one = _cluster(use, port, name, policy(use.rule, subset, port.number), mark)
+            followed = policy(use.rule, subset, port.number)
+            tunnel = _tunnelled(use, port, subset, followed, far)
+            one = replace(cluster(use, port, name, followed, mark), tunnel=tunnel)
             places = order(effective(use.rule, subset, port.number))
             if service.discovery in ("strict_dns", "logical_dns"):
                 found = tuple(_endpoints(resolved, port.number, subset, {}))
                 names = EndpointSet(name, *places.arranged(here, found))
                 how = service.discovery if len(names.endpoints) == 1 else "strict_dns"
                 one = replace(one, names=names, discovery=how)
-            made.append(_weighted(one) if places.weighted(here.place) else one)
+            one = _weighted(one) if places.weighted(here.place) else one
+            made += [one, *_twin(one, streamed)]
         single = replace(policy(use.rule, None, port.number), balancer=LoadBalancer(), outliers=None)
         for replica in service.addressed[port.number]:
-            made.append(_cluster(use, port, use.name(replica.subset, port.number), single, mark))
+            made.append(cluster(use, port, use.name(replica.subset, port.number), single, mark))
     return tuple(made)
 
 
-def _endpoint_sets(wanted: tuple[Use, tuple[Replica, ...], Chains, Here]) -> tuple[EndpointSet, ...]:
-    use, replicas, chains, here = wanted
+def _twin(cluster: Cluster, streamed: frozenset[str]) -> tuple[Cluster, ...]:
+    """The same for bytes, where bytes are sent to it and replicas are on other nodes."""
+    tunnel = cluster.tunnel
+    if tunnel is None or tunnel.streams or cluster.name not in streamed:
+        return ()
+    streams = replace(tunnel, streams=True)
+    return (replace(cluster, name=cluster.name + AS_BYTES, http="none", guard=NOTHING, tunnel=streams),)
+
+
+def _endpoint_sets(
+    wanted: tuple[Use, tuple[Replica, ...], Chains, Here, _Afar],
+) -> tuple[EndpointSet, ...]:
+    use, replicas, chains, here, (far, streamed) = wanted
     made = []
-    for port in use.service.ports:
+    for port, known in use.service.ports.items():
         for subset in use.subsets:
             name = use.name(subset.name if subset is not None else "", port)
-            found = tuple(_endpoints(replicas, port, subset, chains))
-            made.append(EndpointSet(name, *order(effective(use.rule, subset, port)).arranged(here, found)))
+            tunnel = _tunnelled(use, known, subset, policy(use.rule, subset, port), far)
+            places = order(effective(use.rule, subset, port))
+            found = tuple(_endpoints(replicas, port, subset, chains, tunnel))
+            made.append(EndpointSet(name, *places.arranged(here, found)))
+            if tunnel is not None and not tunnel.streams and name in streamed:
+                found = tuple(_endpoints(replicas, port, subset, chains, replace(tunnel, streams=True)))
+                made.append(EndpointSet(name + AS_BYTES, *places.arranged(here, found)))
         for replica in alone(replicas, port):
-            made.append(EndpointSet(use.name(replica.subset, port), (_endpoint(replica, port, chains),)))
+            made.append(EndpointSet(use.name(replica.subset, port), (endpoint(replica, port, chains),)))
     return tuple(made)
 
 
-def _cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
+def cluster(use: Use, port: ServicePort, name: str, policy: Policy, mark: int) -> Cluster:
     service, http = use.service, _http(port, policy, use.plain)
     original = service.discovery == "original"
     if policy.tls is not None and policy.tls.roots and not policy.tls.names:
@@ -316,17 +391,27 @@ def _http(port: ServicePort, policy: Policy, plain: bool) -> Http:
 
 
 def _endpoints(
-    replicas: tuple[Replica, ...], port: int, subset: Subset | None, chains: Chains
+    replicas: tuple[Replica, ...],
+    port: int,
+    subset: Subset | None,
+    chains: Chains,
+    tunnel: Tunnelled | None = None,
 ) -> Iterator[There]:
     wanted = tuple(subset.labels.items()) if subset is not None else ()
-    for replica in sorted(replicas, key=lambda replica: replica.dial):
-        if replica.ready and replica.listens(port) and matches(wanted, replica.labels):
-            place = locality(replica.workload.locality)
-            own = labels_of(place, replica.workload.node, replica.labels)
-            yield There(_endpoint(replica, port, chains), place, own)
+    ready = [one for one in replicas if one.ready and one.listens(port) and matches(wanted, one.labels)]
+    near = [(one, endpoint(one, port, chains)) for one in ready if one.through is None]
+    away = [
+        (one, Endpoint(*one.through, one.workload.name, tunnel=tunnel))
+        for one in ready
+        if one.through and tunnel
+    ]
+    found = (*sorted(near, key=lambda pair: pair[0].dial), *by_node(away))
+    for replica, made in found:
+        place = locality(replica.workload.locality)
+        yield There(made, place, labels_of(place, replica.workload.node, replica.labels))
 
 
-def _endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:
+def endpoint(replica: Replica, port: int, chains: Chains) -> Endpoint:
     own = replica.targets.get(port, port) if replica.targets is not None else port
     workload = replica.workload
     chain = chains.get((workload.id, own), "")

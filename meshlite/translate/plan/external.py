@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 
 from meshlite.model.external import External, Part, declared, port_protocol
@@ -241,7 +242,7 @@ def _targets(part: Part, own: Mapping[str, int]) -> Mapping[int, int]:
 
 def _moved(replica: Replica, targets: Mapping[int, int]) -> Replica:
     """A workload of the mesh behind another name, which says on which of its ports it is called."""
-    return Replica(replica.workload, replica.labels, replica.dial, (), targets, replica.weight)
+    return replace(replica, addresses=(), targets=targets)
 
 
 def _labels(entry: Applied[WorkloadEntry]) -> Mapping[str, str]:

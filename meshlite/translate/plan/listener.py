@@ -134,11 +134,15 @@ class Chooser:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who opens the connections: `identity` empty if nobody of the mesh; `label` names it in metrics."""
+    """Who opens the connections: `identity` empty if nobody of the mesh; `label` names it in metrics.
+
+    `certificate`: the name of the one that it calls other nodes by, if it calls any.
+    """
 
     identity: str
     label: str
     namespace_path: str
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

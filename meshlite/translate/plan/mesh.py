@@ -24,7 +24,7 @@ from meshlite.translate.node import Module, ModuleState, NodeView
 from meshlite.translate.plan.action import mirrors
 from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.caller import Caller, Selector, selector
-from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, catalog, labels
+from meshlite.translate.plan.catalog import Callee, Catalog, Replicas, Tunnels, catalog, labels
 from meshlite.translate.plan.confinement import confined
 from meshlite.translate.plan.delegate import delegated
 from meshlite.translate.plan.destinations import (
@@ -76,8 +76,16 @@ class Mesh:
         return chosen(self.plugins, side, mode, self.modules)
 
 
-def mesh_of(memo: Memo, snapshot: Snapshot, node: NodeView, resources: Read, report: Report) -> Mesh:
-    services, replicas = memo.within("catalog", catalog, snapshot.services, snapshot.workloads, node)
+def mesh_of(
+    memo: Memo,
+    snapshot: Snapshot,
+    node: NodeView,
+    tunnels: Tunnels,
+    resources: Read,
+    report: Report,
+) -> Mesh:
+    workloads = snapshot.workloads
+    services, replicas = memo.within("catalog", catalog, snapshot.services, workloads, node, tunnels)
     entries, workload_entries = of_kind(resources, ServiceEntry), of_kind(resources, WorkloadEntry)
     services, replicas, told = memo.within(
         "declared",
@@ -133,7 +141,7 @@ def policies(snapshot: Snapshot, node: NodeView) -> Book:
     """What calls are judged by: for telling, since a plan has it in many places."""
     memo = Memo()
     resources, _ = memo.within("resources", read, snapshot.resources)
-    return mesh_of(memo, snapshot, node, resources, lambda key, reason: None).book
+    return mesh_of(memo, snapshot, node, {}, resources, lambda key, reason: None).book
 
 
 def _told_apart(

@@ -10,6 +10,7 @@ from meshlite.translate.plan.gateway_listener import GatewayListener
 from meshlite.translate.plan.listener import Listener
 from meshlite.translate.plan.patch import Added, AddedListener
 from meshlite.translate.plan.route import RouteTable
+from meshlite.translate.plan.tunnel import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,4 @@ class NodePlan:
     added_listeners: tuple[AddedListener, ...] = ()
     modules: tuple[Module, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()
+    tunnel: Tunnel | None = None

@@ -31,6 +31,7 @@ from meshlite.translate.plan.resources import Applied, Told
 from meshlite.translate.plan.route import Text
 from meshlite.translate.plan.routing import Context
 from meshlite.translate.plan.scope import Bound
+from meshlite.translate.plan.tunnel import AS_BYTES
 
 SERVER_FIRST = (21, 22, 23, 25, 110, 119, 143, 587, 2525, 3306, 33060)
 """Ports where the server is known to speak first: waiting for the client's first bytes would delay it."""
@@ -75,11 +76,15 @@ def outbound(
     table_ports: tuple[int, ...],
     fenced: Text,
     guards: Mapping[str, ServiceGuard],
+    far: frozenset[str],
 ) -> tuple[Outbound, Told]:
-    """`connections`: see Selected. `table_ports`: ports with a route table; on others nothing is HTTP."""
+    """`connections`: see Selected. `table_ports`: ports with a route table; on others nothing is HTTP.
+
+    `far`: keys of services with replicas on other nodes, to which bytes go in another way than requests.
+    """
     services = view.services
     network = tuple(one for one in view.extensions if one.network and not one.ports)
-    unknown = _UNKNOWN.get(view.unknown) or TcpChain("egress", view.unknown)
+    unknown = _UNKNOWN.get(view.unknown) or TcpChain("egress", as_bytes(view.unknown, view, far))
     unknown = replace(unknown, extensions=network) if unknown != _FENCE else unknown
     chains: dict[str, TcpChain] = {}
     choices, told = [], []
@@ -87,7 +92,7 @@ def outbound(
     own: list[tuple[Bound, Choice]] = []
     for port in sorted({*services.by_port, *table_ports, *bound}):
         context = Context(view.caller, port, view.known, view, lambda *problem: told.append(problem))
-        found = _Port(context, connections, chains)
+        found = _Port(context, connections, chains, far)
         if port in bound:
             choices.append(found.bound(bound[port], unknown.name))
             own += [] if bound[port].captured else [(bound[port], found.within(bound[port]))]
@@ -176,6 +181,7 @@ class _Port:
     context: Context
     connections: Mapping[str, Owners]
     chains: dict[str, TcpChain]
+    far: frozenset[str]
 
     def choice(self, http: str, otherwise: str) -> PortChoice:
         """By virtual addresses and the replicas' own ones; any other address by what is spoken.
@@ -274,7 +280,13 @@ class _Port:
         """With what looks at connections to the port."""
         looking = _on(self.context.destinations, self.context.port)
         network = tuple(one for one in looking if one.network)
-        self.chains[chain.name] = replace(chain, extensions=network)
+        view = self.context.destinations
+        self.chains[chain.name] = replace(
+            chain,
+            extensions=network,
+            cluster=as_bytes(chain.cluster, view, self.far),
+            shares=tuple((as_bytes(name, view, self.far), weight) for name, weight in chain.shares),
+        )
         return chain.name
 
     def _ranges(self, services: tuple[Callee, ...]) -> Chosen:
@@ -315,6 +327,21 @@ class _Port:
             if not told:
                 chosen = self.chain(service, "")
                 yield chosen.otherwise if isinstance(chosen, ByName) else chosen
+
+
+def as_bytes(cluster: str, view: Destinations, far: frozenset[str]) -> str:
+    """The cluster that bytes go to, where it is another than the one for requests."""
+    kind, _, rest = cluster.partition("|")
+    port, _, fqdn, *_ = rest.split("|") if kind == "outbound" else ("", "", "")
+    service = view.known.services.get(fqdn)
+    if service is None or service.key not in far or service.discovery != "eds":
+        return cluster
+    known = service.ports.get(int(port))
+    policy = view.policy(fqdn, rest.split("|")[1], int(port))
+    if known is None or policy.tls is not None or policy.proxy_protocol:
+        return cluster
+    requests = policy.upgrade or known.http != "none"
+    return cluster + AS_BYTES if requests else cluster
 
 
 def _key(item: tuple[str, Choice]) -> str:

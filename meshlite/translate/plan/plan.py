@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from meshlite.model.mesh import Snapshot
 from meshlite.model.networking import (
@@ -11,6 +11,7 @@ from meshlite.model.networking import (
 )
 from meshlite.translate.memo import Memo
 from meshlite.translate.node import Module, NodeView
+from meshlite.translate.plan.arriving import arriving
 from meshlite.translate.plan.attachment import Side
 from meshlite.translate.plan.authentication import StrictPolicy
 from meshlite.translate.plan.caller import Caller
@@ -42,6 +43,7 @@ from meshlite.translate.plan.patch import (
 from meshlite.translate.plan.plugins import Mode, report_missing, wanted
 from meshlite.translate.plan.resources import Report, of_kind, read, tell
 from meshlite.translate.plan.route import within
+from meshlite.translate.plan.tunnel import AS_BYTES, Arriving, far, tunnel, tunnels, with_certificate
 from meshlite.translate.plan.view import Seen, gates, seen_by, view_of
 
 
@@ -58,21 +60,28 @@ def plan(
     snapshot, node = with_gateways(snapshot, node, found)
     workloads = with_ingress(snapshot.workloads, of_kind(resources, Sidecar))
     snapshot = snapshot.model_copy(update={"workloads": workloads})
-    mesh = mesh_of(memo, snapshot, node, resources, report)
+    ways_out = tunnels(snapshot, node)
+    mesh = mesh_of(memo, snapshot, node, ways_out, resources, report)
     residents = tuple(households(snapshot, node, mesh, report))
     callers = sorted({resident.caller for resident in residents}, key=lambda caller: caller.name)
     followed = memo.of("usual", usual, mesh.services, mesh.rules)
     views = tuple(view_of(memo, mesh, followed, caller) for caller in callers)
     gated = gates(memo, mesh, followed, found)
     fenced = within(node.virtual_network, node.virtual_network6)
-    seen = {view.caller: seen_by(memo, view, mesh, fenced, report) for view in views}
+    away = memo.same("far", far(mesh.replicas))
+    seen = {view.caller: seen_by(memo, view, mesh, fenced, away, report) for view in views}
     edges = _edges(memo, found, gated, mesh, snapshot, report)
     doors = tuple(door for resident in residents for door in resident.doors)
     chains = {(door.workload, door.port): door.name for door in doors}
     every = (*views, *gated.values())
-    used = memo.of(
-        "uses", uses, mesh.services, followed, every, _chained(residents, mesh), mesh.guards.by_service
-    )
+    chained, judged = _chained(residents, mesh), mesh.guards.by_service
+    used = memo.of("uses", uses, mesh.services, followed, every, chained, judged)
+    streamed = memo.same("streamed", _streamed(seen.values()))
+    domain = snapshot.trust_domain
+    inside = Arriving()
+    if ways_out:
+        inputs = (mesh.services, mesh.replicas, mesh.rules, chains, chained, judged, node, domain)
+        inside = memo.within("arriving", arriving, *inputs)
     open = {one.gate.attachment: edge.ports for one, edge in zip(found, edges, strict=True)}
     strict = {one.attachment.key: strictness(one, mesh.authentication, open) for one in residents}
     listeners = (
@@ -87,21 +96,40 @@ def plan(
         )
     )
     decided = NodePlan(
-        tuple(listeners),
+        tuple(map(with_certificate, listeners) if ways_out else listeners),
         (
             *(table for caller in callers for table in seen[caller].tables),
             *(table for edge in edges for table in edge.tables),
         ),
-        memo.within("clusters", clusters, used, mesh.replicas, node),
-        memo.within("endpoints", endpoints, used, mesh.replicas, chains, node),
+        (
+            *memo.within("clusters", clusters, used, mesh.replicas, node, domain, streamed),
+            *inside.clusters,
+        ),
+        (
+            *memo.within("endpoints", endpoints, used, mesh.replicas, chains, node, domain, streamed),
+            *inside.endpoints,
+        ),
         node.mark,
         tuple(door.cluster for door in doors),
         _added_clusters(every, residents, mesh.services),
         (*_added_listeners(seen, residents), *_added_at_gateways(found, mesh)),
         _modules(mesh, views, residents, found, report),
-        tuple(listener for edge in edges for listener in edge.listeners),
+        tuple(
+            with_certificate(listener) if ways_out else listener
+            for edge in edges
+            for listener in edge.listeners
+        ),
+        tunnel(snapshot, node, inside.ways) if ways_out else None,
     )
     return decided, strict
+
+
+def _streamed(seen: Iterable[Seen]) -> frozenset[str]:
+    """Clusters of requests that bytes are sent to, as well."""
+    chains = [chain for one in seen for chain in one.outbound.tcp]
+    named = [chain.cluster for chain in chains]
+    shared = [name for chain in chains for name, _ in chain.shares]
+    return frozenset(name.removesuffix(AS_BYTES) for name in (*named, *shared) if name.endswith(AS_BYTES))
 
 
 def _modules(

@@ -30,3 +30,8 @@ def credential(name: str, namespace: str = "") -> str:
 def credential_roots(name: str, namespace: str = "") -> str:
     """Those who sign, from the credential itself or from one of its own for them."""
     return credential(name, namespace) + ROOTS
+
+
+def calling(identity: str) -> str:
+    """The certificate by which a workload calls others; by its identity alone it is called."""
+    return f"calling|{identity}"

@@ -62,6 +62,7 @@ def seen_by(
     view: Destinations,
     mesh: Mesh,
     fenced: Text,
+    away: frozenset[str],
     report: Report,
 ) -> Seen:
     caller = view.caller
@@ -78,7 +79,7 @@ def seen_by(
         tables.append(made)
     judged = mesh.guards.by_service
     connections = {fqdn: tuple(owners[key] for key in keys) for fqdn, keys in selected.connections.items()}
-    taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced, judged)
+    taken, told = memo.of(("outbound", caller), outbound, view, connections, ports, fenced, judged, away)
     tell(told, report)
     return Seen(view, taken, tuple(tables))
 
