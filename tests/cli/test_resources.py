@@ -74,6 +74,7 @@ def test_a_host_or_subset_that_does_not_exist_is_refused_by_the_server(mesh: Mes
     assert done.exit_code == 1
     assert f"{file}:" in done.stderr
     assert "revews" in done.stderr
+    assert "--allow-missing-hosts" in done.stderr
     without_subsets = mesh.cli("apply", "-f", CANARY)
     assert without_subsets.exit_code == 1
     assert "v1" in without_subsets.stderr
