@@ -139,6 +139,8 @@ class Mesh:
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     version: int = 0
     problems: list[str] = field(default_factory=list)
+    discovering: bool = False
+    """Endpoints come by themselves, so that those which stay are the same for Envoy."""
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -176,7 +178,7 @@ class Mesh:
             self._write(_file(name), schema.ROUTES, {name: table})
         for name, secret in self.secrets.items():
             self._write(_file(name), schema.SECRET, {name: {"name": name, **secret}})
-        clusters = with_endpoints(shown)
+        clusters = self._discovered(shown) if self.discovering else with_endpoints(shown)
         for part in parts(clusters):
             if "sds_config" in part:
                 part["sds_config"] = self._source(_file(part["name"]))
@@ -186,6 +188,13 @@ class Mesh:
                 part["rds"]["config_source"] = self._source(_file(part["rds"]["route_config_name"]))
         self._write("listeners", schema.LISTENER, shown["listeners"])
         await admin.taken(self.folder, self.version, shown["routes"])
+
+    def _discovered(self, shown: dict[str, Any]) -> dict[str, Any]:
+        for name, endpoints in shown["endpoints"].items():
+            file = _file(f"endpoints of {name}")
+            self._write(file, schema.ENDPOINTS, {name: endpoints})
+            shown["clusters"][name]["eds_cluster_config"]["eds_config"] = self._source(file)
+        return dict(shown["clusters"])
 
     async def admin(self, path: str) -> str:
         """Envoy's own answer; empty while it does not listen."""

@@ -208,6 +208,34 @@ async def test_a_failing_endpoint_is_left_out_and_taken_back(mesh: Mesh, app: Bo
             await answering(mesh, app, 5)
 
 
+WARM = 3.0
+"""Seconds of warm-up."""
+
+
+async def test_a_new_endpoint_gets_its_share_bit_by_bit(mesh: Mesh, app: Box) -> None:
+    """How much it may have got depends on how long the count took; without warm-up it would be half."""
+    mesh.discovering = True
+    old, new, *_ = mesh.servers
+    mesh.servers = [old]
+    warmup = f"warmup: {{duration: {WARM:.0f}s, minimumPercent: 10, aggression: 1}}"
+    await mesh.push(rule(f"{{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}"))
+    assert await answering(mesh, app, 1) == {old.name}
+    await asyncio.sleep(WARM)  # then the old one is warm
+    mesh.servers = [old, new]
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    await mesh.push(rule(f"{{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}"))
+    async with asyncio.timeout(LIMIT):
+        while await _body(mesh, app) != new.name:
+            pass
+    found = await count(lambda: _body(mesh, app), 40)
+    weight = min(1.0, max(0.1, (clock() - start) / WARM))
+    assert found[new.name] <= 40 * weight / (1 + weight) + 3
+    async with asyncio.timeout(LIMIT):
+        while (await count(lambda: _body(mesh, app), 20))[new.name] < 9:
+            pass
+
+
 async def test_the_default_share_leaves_out_nobody_of_few(mesh: Mesh, app: Box) -> None:
     """10 percent of five endpoints is less than one."""
     policy = "{outlierDetection: {consecutive5xxErrors: 1, interval: 100ms}}"
