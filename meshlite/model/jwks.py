@@ -25,6 +25,15 @@ def public(text: str) -> str:
     return json.dumps({"keys": good}, sort_keys=True)
 
 
+def inline(text: str) -> str:
+    """A key set, or a single key, that somebody wrote, as Envoy takes it; without a key of use, `UNKNOWN`."""
+    value = json.loads(text)
+    keys = [key for key in value.get("keys", [value]) if key.get("crv", _CURVES[0]) in _CURVES]
+    return json.dumps({"keys": keys}, sort_keys=True) if keys else UNKNOWN
+
+
+_CURVES = ("P-256", "P-384", "P-521", "Ed25519")
+
 UNKNOWN = json.dumps(
     {
         "keys": [
@@ -43,4 +52,5 @@ UNKNOWN = json.dumps(
         ]
     }
 )
-"""Stands for a key set that has not been fetched yet. Nobody has its private key, so no token is good."""
+"""Stands for a key set that was not fetched yet, or has no key. Nobody has its private key, so no token is good.
+"""

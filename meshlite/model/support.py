@@ -106,6 +106,7 @@ _OLD_ERRORS = "has no effect in Istio: write consecutive5xxErrors or consecutive
 _DISABLE = "is taken as PERMISSIVE: plaintext is let in, and mesh identities are still known"
 _EVERYWHERE = "calls are taken on all addresses of the workload: leave it out"
 _APP_SOCKET = "the node proxy does not see the file systems of containers: let the app listen on a port"
+_CALLED = "has no effect on the called side: the protocol of the port says what the app speaks"
 _NO_PORT = "a listener without capture needs a port: name each one"
 _LENT = "without capture a listener is on the loopback: elsewhere others would call in its workload's name"
 _UNREACHED = "calls to the loopback are not captured: write captureMode NONE to have a listener there"
@@ -174,6 +175,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(_WG, "probe", "warned", "workloads are not probed yet: those with its labels count as healthy"),
     Gap(_SC, "ingress[].bind", "refused", _EVERYWHERE, _some_address, "single addresses"),
     Gap(_SC, "ingress[].defaultEndpoint", "refused", _APP_SOCKET, _begins("unix:"), "unix sockets"),
+    Gap(_SC, "ingress[].connectionPool.http.h2UpgradePolicy", "warned", _CALLED, _not("DEFAULT"), "all"),
+    Gap(_SC, "ingress[].connectionPool.http.useClientProtocol", "warned", _CALLED),
+    Gap(_SC, "inboundConnectionPool.http.h2UpgradePolicy", "warned", _CALLED, _not("DEFAULT"), "all"),
+    Gap(_SC, "inboundConnectionPool.http.useClientProtocol", "warned", _CALLED),
     Gap(_SC, "ingress[].tls", "refused", "TLS from outside the mesh ends at gateways: write a Gateway"),
     Gap(_SC, "egress[].bind", "refused", _APP_SOCKET, _begins("unix:"), "unix sockets"),
     Gap(_SC, "egress", "refused", _NO_PORT, _uncaptured_everywhere, "captureMode NONE without a port"),
@@ -207,6 +212,7 @@ GAPS: tuple[Gap, ...] = (
     Gap(_API_GW, "infrastructure", "warned", "has no effect: nothing is deployed for a Gateway"),
     Gap(_API_GW, "defaultScope", "refused", _EXPERIMENT),
     Gap(_API_GW, "tls.backend", "refused", "gateways show no certificate of their own to backends"),
+    Gap("BackendTLSPolicy", "options", "warned", "options are each product's own, and there are none here"),
     Gap("GatewayClass", "parametersRef", "warned", "has no effect: nothing is deployed for a Gateway"),
     Gap("HTTPRoute", "**.sessionPersistence", "refused", _SESSIONS),
     Gap("HTTPRoute", "**.filters[].extensionRef", "refused", _EXTENSION),

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from meshlite.model import external
-from meshlite.model.mesh import NodeRecord, Resource, Service, Snapshot
+from meshlite.model.mesh import KeySet, MeshSettings, NodeRecord, Resource, Service, Snapshot
 from meshlite.model.names import fqdn, virtual_address
+from meshlite.model.provider import ExtensionProvider
 from meshlite.model.workload import Port, Workload
 from meshlite.server.door import Door
 from meshlite.translate.envoy import schema
@@ -80,7 +81,8 @@ def services(workloads: tuple[Workload, ...]) -> tuple[Service, ...]:
 def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
     """Snapshot and node view. A workload with `link` is captured, one with `host` is the host's own.
 
-    `nodes`: the hosts there are, where calls to others are carried.
+    `nodes`: the hosts there are, where calls to others are carried. `settings` are the mesh's, `keySets` keys
+    by URL, `locality` the node's.
     """
     nodes = tuple(NodeRecord.model_validate(fields) for fields in case.get("nodes", []))
     workloads = tuple(workload(fields) for fields in case["workloads"])
@@ -89,9 +91,23 @@ def mesh(case: dict[str, Any]) -> tuple[Snapshot, NodeView]:
     resources = Door().through(written, known, ())
     taken = {service.address for service in known}
     hosts = external.allocate(external.read(resources), "240.240.0.0/16", taken, ())
-    snapshot = Snapshot(services=known, workloads=workloads, resources=resources, hosts=hosts, nodes=nodes)
+    snapshot = Snapshot(
+        services=known,
+        workloads=workloads,
+        resources=resources,
+        hosts=hosts,
+        nodes=nodes,
+        settings=settings(case.get("settings", {})),
+        key_sets=tuple(KeySet(uri=uri, keys=keys) for uri, keys in case.get("keySets", {}).items()),
+    )
     host = {workload(fields).id: fields["host"] for fields in case["workloads"] if "host" in fields}
-    return snapshot, NodeView(name=NODE, attachments=attachments(case), host_workloads=host)
+    view = NodeView(NODE, attachments(case), host_workloads=host, locality=case.get("locality", ""))
+    return snapshot, view
+
+
+def settings(written: dict[str, Any]) -> MeshSettings:
+    found = (ExtensionProvider.model_validate(one) for one in written.get("extensionProviders", ()))
+    return MeshSettings(extension_providers=tuple(found))
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from meshlite.model.gateway_api.forms import (
 from meshlite.model.gateway_api.references import (
     LocalObjectReference,
     ObjectReference,
-    ParentReference,
+    ParentGatewayReference,
     SecretObjectReference,
 )
 from meshlite.model.mesh import GATEWAY_API
@@ -144,7 +144,7 @@ class Gateway(Message):
 class ListenerSet(Message):
     """More listeners for a Gateway, from other people or namespaces."""
 
-    parent_ref: ParentReference
+    parent_ref: ParentGatewayReference
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1, max_length=64)]
 
 

@@ -29,6 +29,15 @@ class ParentReference(Message):
     port: Port | None = None
 
 
+class ParentGatewayReference(Message):
+    """The Gateway of a ListenerSet; empty `namespace`: the set's own."""
+
+    group: Group = GATEWAY_API
+    kind: Kind = "Gateway"
+    name: ObjectName
+    namespace: Namespace | None = None
+
+
 class BackendObjectReference(Message):
     group: Group = ""
     kind: Kind = "Service"

@@ -28,6 +28,8 @@ def jwks(text: str, at: Path) -> Iterator[Fault]:
     if not isinstance(keys, list):
         yield Fault(at, 'is not a key set: {"keys": [...]}')
         return
+    if not keys:
+        yield Fault(at, "has no key: no token of this issuer is good", warning=True)
     for place, key in enumerate(keys):
         if reason := _key(key):
             yield Fault(at, f"key {place}: {reason}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshlite.model.jwks import UNKNOWN
+from meshlite.model.jwks import UNKNOWN, inline
 from meshlite.model.security import JWTRule, RequestAuthentication
 from meshlite.translate.plan.guard import Issuer
 from meshlite.translate.plan.resources import Applied
@@ -32,7 +32,7 @@ def _issuer(name: str, rule: JWTRule, sets: Mapping[str, str]) -> Issuer:
         name,
         rule.issuer or "",
         rule.audiences,
-        rule.jwks or sets.get(rule.key_source, UNKNOWN),
+        inline(rule.jwks) if rule.jwks else sets.get(rule.key_source, UNKNOWN),
         headers if located else _HEADERS,
         rule.from_params if located else _PARAMS,
         rule.from_cookies,
