@@ -52,5 +52,4 @@ UNKNOWN = json.dumps(
         ]
     }
 )
-"""Stands for a key set that was not fetched yet, or has no key. Nobody has its private key, so no token is good.
-"""
+"""Stands for a key set that was not fetched yet, or has no key. Nobody has its private key."""
