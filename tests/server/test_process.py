@@ -120,12 +120,13 @@ def test_killed_while_writing_it_keeps_what_it_acknowledged_and_nothing_by_halve
             assert not acknowledged or writings.pop() in (acknowledged, acknowledged + 1)
             acknowledged = writings.pop() if writings else acknowledged
             before = acknowledged
-            threading.Timer(0.3, os.kill, (server.pid, signal.SIGKILL)).start()
             with contextlib.suppress(OSError, http.client.HTTPException):
                 while True:
                     body = rules(*trio, generation=str(acknowledged + 1))
                     call(settings, "POST", "/v1/resources", body)
                     acknowledged += 1
+                    if acknowledged == before + 4:
+                        threading.Timer(0.05, os.kill, (server.pid, signal.SIGKILL)).start()
             assert acknowledged > before + 3
     with process(settings):
         for name in trio:
