@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from meshlite.agent.capture import Attached
 from meshlite.config import Settings
@@ -93,6 +93,27 @@ def view(
 def has_ipv6(found: Found) -> bool:
     """Whether it has an IPv6 address that others may know, so that its programs may dial IPv6."""
     return any(":" in interface for interface in found.interfaces)
+
+
+def dual_stack(founds: Iterable[Found], attached: Mapping[str, Attached]) -> frozenset[str]:
+    """Attachments of namespaces whose programs may dial IPv6."""
+    spaces = {found.namespace.key for found in founds if found.namespace and has_ipv6(found)}
+    return frozenset(key for key, held in attached.items() if held.namespace in spaces)
+
+
+def owners_first(found: Found) -> tuple[bool, str]:
+    """To sort by: who made a namespace comes before those that joined it."""
+    return (bool(found.namespace and found.namespace.joined), found.workload.id)
+
+
+def leavers(founds: Iterable[Found], members: Iterable[Found], spaces: Set[str]) -> tuple[Found, ...]:
+    """Those who live in `spaces`, namespaces that are served, and are no members any more."""
+    ids = {found.workload.id for found in members}
+    return tuple(
+        found
+        for found in founds
+        if found.workload.id not in ids and found.namespace and found.namespace.key in spaces
+    )
 
 
 def _attachment(held: Attached, residents: list[Workload]) -> Attachment:

@@ -13,12 +13,13 @@ import os
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from typing import Any
 
 from meshlite.agent import ads, certs, gateways, keys, overlay
-from meshlite.agent.capture import Attached, Capture, CaptureError, Mode
+from meshlite.agent.capture import Capture, CaptureError, Mode
 from meshlite.agent.certs import Certificates, Handed
 from meshlite.agent.credentials import Credentials
-from meshlite.agent.damped import Damped
+from meshlite.agent.follower import Follower
 from meshlite.agent.memory import collector_at_rest
 from meshlite.agent.metrics import Timings
 from meshlite.agent.modules import Modules
@@ -78,13 +79,13 @@ class Reconciler:
         self._published = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
-        self._replicas: dict[str, Damped[Mapping[str, str]]] = {}
         self._drained: set[str] = set()
         self._secrets: Mapping[str, Encoded] = {}
         self._handed = self._published_handed = self._effective = Handed()
         self._leaving = False
         self._told: object = ()
         self.reasons: dict[str, str] = {}
+        self._follower = Follower(capture, xds, self.reasons)
         self.picture = Picture()
         self.captured: Watch[frozenset[str]] = Watch(frozenset())
 
@@ -119,7 +120,8 @@ class Reconciler:
 
     async def run(self) -> None:
         """Ends only when cancelled."""
-        self._resume()
+        # What a former agent captured is captured still.
+        self.captured.set(frozenset(key for key, held in self._capture.attached.items() if held.rules))
         async with asyncio.TaskGroup() as tasks:
             self._group = tasks
             tasks.create_task(self._settling())
@@ -127,8 +129,8 @@ class Reconciler:
             tasks.create_task(self._following_losses())
             tasks.create_task(self._following_mesh())
             tasks.create_task(self._following_certificates())
-            tasks.create_task(self._following_credentials())
-            tasks.create_task(self._following_modules())
+            tasks.create_task(self._following(self._credentials.held))
+            tasks.create_task(self._following(self._modules.held))
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
@@ -136,10 +138,6 @@ class Reconciler:
                 if self._founds is not None and self._upstream.snapshot.value.version and not self._leaving:
                     self._step(self._founds, since)
                 await asyncio.sleep(COALESCE_SECONDS)
-
-    def _resume(self) -> None:
-        """What a former agent captured is captured still."""
-        self.captured.set(frozenset(key for key, held in self._capture.attached.items() if held.rules))
 
     async def _following_mesh(self) -> None:
         async for snapshot in self._upstream.snapshot:
@@ -163,12 +161,8 @@ class Reconciler:
         self._handed = Handed(keys.pins(roots), signers)
         self.changed()
 
-    async def _following_credentials(self) -> None:
-        async for _ in self._credentials.held:
-            self.changed()
-
-    async def _following_modules(self) -> None:
-        async for _ in self._modules.held:
+    async def _following(self, files: Watch[Any]) -> None:
+        async for _ in files:
             self.changed()
 
     def _step(self, founds: tuple[Found, ...], since: float) -> None:
@@ -177,7 +171,7 @@ class Reconciler:
         self._forget({found.workload.id for found in founds} | self._capture.attached.keys())
         self._attach_new(members)
         self._detach_old(founds, members)
-        staying = (*members, *self._undrained(founds, members))
+        staying = (*members, *overlay.leavers(founds, members, self._held_spaces))
         began = time.monotonic()
         try:
             own = tuple(self._workload(found) for found in staying)
@@ -207,7 +201,8 @@ class Reconciler:
 
     def _forget(self, known: set[str]) -> None:
         """What was noted of workloads that are gone."""
-        for noted in (self.reasons, self._failures, self._replicas):
+        self._follower.forget(known)
+        for noted in (self.reasons, self._failures):
             for name in noted.keys() - known:
                 del noted[name]
         self._early &= known
@@ -224,21 +219,18 @@ class Reconciler:
         return found.workload.model_copy(update={"captured": captured, "reason": reason, "locality": place})
 
     def _holds(self, namespace: str, keys: frozenset[str]) -> bool:
-        held = self._of_namespace(namespace)
+        held = self._capture.of_namespace(namespace)
         return held is not None and held.key in keys
-
-    def _of_namespace(self, namespace: str) -> Attached | None:
-        return next((h for h in self._capture.attached.values() if h.namespace == namespace), None)
 
     # Coming
 
     def _attach_new(self, members: tuple[Found, ...]) -> None:
         """One task for each namespace that is not attached: its owner first, or whoever is in the mesh."""
-        for found in sorted(members, key=_owners_first):
+        for found in sorted(members, key=overlay.owners_first):
             if found.namespace is None:
                 continue
             namespace = found.namespace.key
-            held = self._of_namespace(namespace)
+            held = self._capture.of_namespace(namespace)
             if held is not None and held.key in self._drained:
                 self._stay(held.key)
             if held is None and namespace not in self._tasks:
@@ -290,7 +282,10 @@ class Reconciler:
             self._published.clear()
             effective = await self._xds.caught_up(EFFECT_SECONDS)
             picture = self.picture
-            names = picture.names(self._dual_stack(), self._settings.virtual_network6)
+            names = picture.names(
+                overlay.dual_stack(self._founds or (), self._capture.attached),
+                self._settings.virtual_network6,
+            )
             await asyncio.gather(
                 *(self._follow_up(key, picture, found, effective) for key, found in names.items())
             )
@@ -306,51 +301,20 @@ class Reconciler:
 
     async def _follow_up(self, key: str, picture: Picture, names: Names, effective: bool) -> None:
         """Rules and names of one attachment. One whose listener is not open is not captured anew."""
-        refused = self._refusal(key)
-        if key not in self.captured.value and (not effective or refused):
-            if refused:
-                self.reasons[key] = f"the node proxy refuses its listener: {refused}"
+        closed = key not in self.captured.value and (self._follower.refused(key) or not effective)
+        if closed or key in self._tasks:
             return
-        held = self._capture.attached.get(key)
-        if held is None or key in self._tasks:
-            return
-        policy = picture.translation.strict[key]
-        try:
-            mode = Mode(policy.default, policy.exceptions, policy.gateways)
-            await self._capture.set_mode(key, mode, picture.bound(held), self._replicas_for(held, picture))
-            await self._capture.write_names(key, names)
-        except (CaptureError, OSError, KeyError) as error:
-            # A container that ends in this moment is no news.
-            if key in self._capture.attached:
-                self.reasons[key] = str(error)
-                log.warning("a workload's capture is behind: %s", error, extra={"fields": {"workload": key}})
-            return
-        self.reasons.pop(key, None)
-        if key not in self.captured.value:
+        followed = await self._follower.follow(key, picture, names)
+        if followed and key not in self.captured.value:
             self.captured.set(self.captured.value | {key})
             self._early.discard(key)
             self.changed()
 
-    def _replicas_for(self, held: Attached, picture: Picture) -> Mapping[str, str]:
-        """Where its UDP goes. A change costs a program in every namespace; those that come together wait."""
-        newest = picture.peers.of(held.namespace)
-        return self._replicas.setdefault(held.key, Damped(newest)).follow(newest, time.monotonic())
-
     def _look_again(self) -> None:
         """When the next of those that wait is due."""
-        if due := [one.due for one in self._replicas.values() if one.due]:
-            seconds = max(0.01, min(due) - time.monotonic())
+        if (due := self._follower.due) is not None:
+            seconds = max(0.01, due - time.monotonic())
             asyncio.get_running_loop().call_later(seconds, self._published.set)
-
-    def _dual_stack(self) -> frozenset[str]:
-        """Attachments of namespaces whose programs may dial IPv6."""
-        spaces = {one.namespace.key for one in self._founds or () if one.namespace and overlay.has_ipv6(one)}
-        return frozenset(key for key, held in self._capture.attached.items() if held.namespace in spaces)
-
-    def _refusal(self, key: str) -> str:
-        names = {f"outbound/{key}", f"inbound/{key}"}
-        found = (r for r in self._xds.rejections if r.type_url == ads.LISTENER and r.name in names)
-        return next((rejection.reason for rejection in found), "")
 
     async def _checking(self) -> None:
         """Others may take away what we made, and engines rewrite hosts files."""
@@ -371,15 +335,11 @@ class Reconciler:
                 continue
             self._start(key, self._leave(key) if held.namespace in running else self._bury(key))
 
-    def _undrained(self, founds: tuple[Found, ...], members: tuple[Found, ...]) -> tuple[Found, ...]:
-        """Leavers are served until their new connections go another way."""
-        ids = {found.workload.id for found in members}
-        held = {h.namespace for h in self._capture.attached.values() if h.key not in self._drained}
-        return tuple(
-            found
-            for found in founds
-            if found.workload.id not in ids and found.namespace and found.namespace.key in held
-        )
+    @property
+    def _held_spaces(self) -> frozenset[str]:
+        """Namespaces whose workloads are served, also until their new connections go another way."""
+        held = self._capture.attached.values()
+        return frozenset(one.namespace for one in held if one.key not in self._drained)
 
     async def _leave(self, key: str) -> None:
         """It lives on without the mesh: first its new connections go direct, then the listener closes."""
@@ -437,7 +397,3 @@ class Reconciler:
         closed = gateways.unopened(translation.gateways, self._xds.rejections, self._own_ports)
         secrets = self._credentials.problems_of(translation.resources)
         return (*self._upstream.problems, *self.picture.problems(self._founds or ()), *secrets, *closed)
-
-
-def _owners_first(found: Found) -> tuple[bool, str]:
-    return (bool(found.namespace and found.namespace.joined), found.workload.id)

@@ -85,7 +85,7 @@ class Capture:
                 f"{found.workload.name}: {found.workload.reason or 'has no network namespace'}"
             )
         async with self._locks[found.namespace.key]:
-            if held := self._of_namespace(found.namespace.key):
+            if held := self.of_namespace(found.namespace.key):
                 return held
             item = self._held[found.workload.id] = self._mount(found, found.namespace)
             text, digest = self._rules(mode, found.bound, replicas or {}) if mode else ("", "")
@@ -218,7 +218,8 @@ class Capture:
             linked=False,
         )
 
-    def _of_namespace(self, inode: str) -> Attached | None:
+    def of_namespace(self, inode: str) -> Attached | None:
+        """What is attached of this namespace."""
         return next((item for item in self._held.values() if item.namespace == inode), None)
 
     def _rules(self, mode: Mode, bound: Mapping[int, str], replicas: Mapping[str, str]) -> tuple[str, str]:
