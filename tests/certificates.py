@@ -26,12 +26,12 @@ class Authority(Pair):
     name: x509.Name
     signer: PrivateKey
 
-    def leaf(self, *hosts: str, ecdsa: bool = True, uri: str = "", serial: int = 0) -> Pair:
-        """A certificate for hosts, or for a client by its URI."""
+    def leaf(self, *hosts: str, ecdsa: bool = True, uri: str = "", serial: int = 0, days: int = 1) -> Pair:
+        """A certificate for hosts, or for a client by its URI. `days`: until it ends."""
         key = _key(ecdsa)
         names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
         names += [x509.UniformResourceIdentifier(uri)] if uri else []
-        built = _built(_name(hosts[0] if hosts else "client"), self.name, key, serial)
+        built = _built(_name(hosts[0] if hosts else "client"), self.name, key, serial, days)
         built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Pair(_pem(built.sign(self.signer, hashes.SHA256())), _key_pem(key))
 
@@ -54,7 +54,7 @@ def authority(name: str) -> Authority:
 
 
 def _built(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, serial: int = 0
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, serial: int = 0, days: int = 1
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -63,8 +63,8 @@ def _built(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(serial or x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.netns.hosts import Estate, address_of, estate, wait
 from tests.netns.meshed import ask, get, until, web
+from tests.netns.test_tokens import issuer, token
 from tests.netns.world import Box, dial, serving
 
 ONE, TWO = (f"cluster.local/ns/test/sa/{name}" for name in ("one", "two"))
@@ -36,6 +38,15 @@ spec:
   selector: {{matchLabels: {{app: echo}}}}
   action: AUDIT
   rules: [{{}}]
+"""
+
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict}
+spec:
+  selector: {matchLabels: {app: echo}}
+  mtls: {mode: STRICT}
 """
 
 
@@ -99,3 +110,51 @@ async def test_callers_that_share_a_cluster_are_each_known_by_their_own_identity
             answers.append(await requests(*case))
     assert answers == ["200", "403"] * (len(answers) // 2)
     assert ["bytes" in greeting for greeting in greetings] == [True, False] * 10
+
+
+@pytest.fixture
+def strict(both: Estate) -> Iterator[None]:
+    both.apply(STRICT)
+    yield
+    both.delete("peerauthentication", "strict")
+
+
+async def test_strict_refuses_strangers_and_lets_in_who_comes_by_the_tunnel(
+    both: Estate, strict: None
+) -> None:
+    one, echo, stranger = both.a.boxes["one"], both.b.boxes["echo"], both.b.boxes["far"]
+    assert one.v4 == echo.v4, "containers of two hosts may have the same address"
+    address = address_of(one, "echo")
+    async with web(echo, "0.0.0.0", HTTP, "far"), serving(echo, "0.0.0.0", TCP, "bytes"):
+        await until(lambda: dial(stranger, echo.v4, TCP), "refused")
+        assert (await get(one, address, HTTP, "echo")).startswith("200 far")
+        assert "bytes" in await dial(one, address, TCP)
+
+
+@pytest.fixture
+def tokens(both: Estate) -> Iterator[None]:
+    """Calls to echo carry a token, whoever makes them."""
+    chosen = {"selector": {"matchLabels": {"app": "echo"}}}
+    kinds = {
+        "RequestAuthentication": {"jwtRules": [issuer()]},
+        "AuthorizationPolicy": {"rules": [{"from": [{"source": {"requestPrincipals": ["*"]}}]}]},
+    }
+    for kind, spec in kinds.items():
+        fields = {"metadata": {"name": "tokens"}, "spec": {**chosen, **spec}}
+        both.apply(json.dumps({"apiVersion": "security.istio.io/v1", "kind": kind, **fields}))
+    yield
+    for kind in kinds:
+        both.delete(kind.lower(), "tokens")
+
+
+async def test_the_called_host_looks_at_tokens(both: Estate, tokens: None) -> None:
+    one, echo = both.a.boxes["one"], both.b.boxes["echo"]
+    address = address_of(one, "echo")
+
+    async def status(*headers: str) -> str:
+        return str((await ask(one, address, HTTP, "echo", "/", *headers))[0])
+
+    async with web(echo, "0.0.0.0", HTTP, "far"):
+        await until(status, "403")
+        await until(lambda: status(f"authorization: Bearer {token()}"), "200")
+        assert await status("authorization: Bearer no") == "401"

@@ -168,6 +168,10 @@ def test_certificates_of_others_are_refused(door: Door, authority: Authority, id
     assert door.ask(authority.leaf("one", uri=identity)) == CLOSED
 
 
+def test_a_certificate_that_has_ended_is_refused(door: Door) -> None:
+    assert door.ask(OURS.leaf("one", uri=ONE, days=-1)) == CLOSED
+
+
 def test_who_shows_no_certificate_is_refused(door: Door) -> None:
     assert door.ask(None) == CLOSED
 
