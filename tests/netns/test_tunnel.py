@@ -158,3 +158,28 @@ async def test_the_called_host_looks_at_tokens(both: Estate, tokens: None) -> No
         await until(status, "403")
         await until(lambda: status(f"authorization: Bearer {token()}"), "200")
         assert await status("authorization: Bearer no") == "401"
+
+
+async def test_replicas_of_two_hosts_share_calls_and_a_host_that_is_lost_takes_none_with_it(
+    both: Estate,
+) -> None:
+    one, near, far = both.a.boxes["one"], both.a.boxes["echo"], both.b.boxes["echo"]
+    address = address_of(one, "echo")
+
+    async def answers() -> set[str]:
+        return {(await get(one, address, HTTP, "echo")).split()[1] for _ in range(8)}
+
+    async def answered(wanted: set[str]) -> str:
+        return str(await answers() == wanted)
+
+    both.a.declare("echo", ports=PORTS)
+    try:
+        async with web(near, "0.0.0.0", HTTP, "near"), web(far, "0.0.0.0", HTTP, "far"):
+            await until(lambda: answered({"near", "far"}), "True")
+            both.cut()
+            await until(lambda: answered({"near"}), "True")
+            both.cut(broken=False)
+            await until(lambda: answered({"near", "far"}), "True")
+    finally:
+        both.cut(broken=False)
+        both.a.withdraw("echo")

@@ -78,7 +78,10 @@ def own(cluster: Cluster) -> dict[str, Any]:
     elif cluster.tunnel is not None:
         # What is not said to be in a tunnel must not be it by default; only its ALPN is looked at there.
         matches += [tunnel.requests(cluster.tunnel, cluster.mixed), tunnel.plain()]
-        direct = {"transport_socket": tunnel.secured(cluster.tunnel, cluster.mixed)}
+        direct = {
+            "transport_socket": tunnel.secured(cluster.tunnel, cluster.mixed),
+            **tunnel.noticing(),
+        }
     return {
         "name": cluster.name,
         **_discovery(cluster),

@@ -36,6 +36,8 @@ _SELECTOR = f"{_SOCKETS}.tls.cert_selectors.on_demand_secret.v3.Config"
 _MAPPER = f"{_SOCKETS}.tls.cert_mappers.filter_state_override.v3.Config"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+_IPPROTO_TCP, _TCP_USER_TIMEOUT = 6, 18
+_LOST_MILLISECONDS = 10_000
 _NOBODY = "nobody"
 """The certificate of callers without an identity. There is none of this name, so they get nowhere."""
 
@@ -125,6 +127,20 @@ def _shown(endpoint: Endpoint) -> str:
     return f"{host}:{endpoint.port}"
 
 
+def noticing() -> dict[str, Any]:
+    """Connections to a host that is lost end within seconds, and what waits on them with an error.
+
+    Source: tcp(7), TCP_USER_TIMEOUT, which also says when keepalive gives up.
+    """
+    unanswered = {"level": _IPPROTO_TCP, "name": _TCP_USER_TIMEOUT, "int_value": _LOST_MILLISECONDS}
+    option = {**unanswered, "state": "STATE_PREBIND", "description": "TCP_USER_TIMEOUT"}
+    probes = {"keepalive_probes": 2, "keepalive_time": 5, "keepalive_interval": 5}
+    return {
+        "upstream_bind_config": {"socket_options": [option]},
+        "upstream_connection_options": {"tcp_keepalive": probes},
+    }
+
+
 def listener() -> dict[str, Any]:
     """The way out for bytes: whom to ask for and whom to believe is told by the endpoint."""
     state = "envoy.extensions.filters.network.set_filter_state.v3.Config"
@@ -176,12 +192,16 @@ def listener() -> dict[str, Any]:
 
 def cluster(trust_domains: tuple[str, ...], mark: int) -> dict[str, Any]:
     """All tunnels, for bytes."""
+    seen = noticing()
     return {
         "name": OUT,
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": duration(CONNECT_TIMEOUT),
-        "upstream_bind_config": {"socket_options": marked(mark)},
+        "upstream_bind_config": {
+            "socket_options": [*marked(mark), *seen["upstream_bind_config"]["socket_options"]]
+        },
+        "upstream_connection_options": seen["upstream_connection_options"],
         "circuit_breakers": {"thresholds": [dict.fromkeys(_LIMITS, UNLIMITED)]},
         "transport_socket": _tls(workloads_of(trust_domains)),
         "typed_extension_protocol_options": {
