@@ -130,6 +130,9 @@ class Stream:
         self._nonce = 0
         self._last_event = now
         self._held_until: float | None = None
+        self._newcomers_went = False
+        self.opened: dict[str, float] = {}
+        """Listeners that Envoy has acknowledged in any version, and when it first did."""
 
     # What goes in
 
@@ -143,7 +146,7 @@ class Stream:
         if answered is not None and request.error:
             responses += self._refused(answered, request.error, now)
         elif answered is not None:
-            self._accepted(answered)
+            self._accepted(answered, now)
         return responses + self._subscribe(request) + self._release(now)
 
     def publish(self, wanted: Wanted, now: float) -> list[Response]:
@@ -176,7 +179,7 @@ class Stream:
     def next_due(self) -> float | None:
         """When `due` has something to do; None: not before the next event."""
         times = [r.retry_at for r in self.rejected.values() if r.retry_at is not None]
-        if self._held_until is not None:
+        if self._held_until is not None and not self.in_flight(LISTENER):
             times.append(self._held_until)
         if self.settled and any(self._removable(kind) for kind in REMOVED_LATE):
             times.append(self._last_event + QUIET_SECONDS)
@@ -186,6 +189,10 @@ class Stream:
     def settled(self) -> bool:
         """Envoy has answered everything it was sent, and nothing is held back."""
         return not self._in_flight and self._held_until is None
+
+    def in_flight(self, kind: str) -> bool:
+        """Envoy was sent some of this type and has not answered yet."""
+        return any(response.type_url == kind for response in self._in_flight.values())
 
     def asked(self, kind: str) -> frozenset[str]:
         """What this Envoy has asked for by name."""
@@ -287,13 +294,25 @@ class Stream:
         return responses
 
     def _release(self, now: float) -> list[Response]:
-        """Send what waited for clusters, once they are ready or have had their time."""
-        if self._held_until is None:
+        """Send what waited for clusters, once they are ready or have had their time.
+
+        Envoy may work on listeners for long, and nothing is gained by sending more of them meanwhile: the
+        newest follow when it has answered. Every other time, listeners that it does not have yet go ahead of
+        those that change: a container waits for them before it starts.
+        """
+        if self._held_until is None or (now < self._held_until and self.in_flight(CLUSTER)):
             return []
-        if now < self._held_until and any(r.type_url == CLUSTER for r in self._in_flight.values()):
-            return []
+        routes = self._changed(ROUTE)
+        if self.in_flight(LISTENER):
+            return self._push({ROUTE: routes})
+        listeners = self._changed(LISTENER)
+        sent = self._subscriptions[LISTENER].sent if listeners else {}
+        newcomers = {name for name in listeners if sent.get(name, _ABSENT) == _ABSENT}
+        self._newcomers_went = not self._newcomers_went and bool(newcomers) and newcomers != listeners
+        if self._newcomers_went:
+            return self._push({LISTENER: newcomers, ROUTE: routes}, removing=True)
         self._held_until = None
-        return self._push({kind: self._changed(kind) for kind in AFTER_CLUSTERS}, removing=True)
+        return self._push({LISTENER: listeners, ROUTE: routes}, removing=True)
 
     def _late_removals(self) -> list[Response]:
         """Clusters first; Envoy then unsubscribes their endpoints itself, and what is left follows."""
@@ -309,6 +328,8 @@ class Stream:
             subscription.sent[name] = resource.version
         for name in removed:
             self.rejected.pop((kind, name), None)
+            if kind == LISTENER:
+                self.opened.pop(name, None)
             if name in subscription.names:
                 subscription.sent[name] = _ABSENT
             else:
@@ -320,7 +341,9 @@ class Stream:
 
     # Acknowledged and refused
 
-    def _accepted(self, response: Response) -> None:
+    def _accepted(self, response: Response, now: float) -> None:
+        if response.type_url == LISTENER:
+            self.opened = dict.fromkeys(response.resources, now) | self.opened
         for name, resource in response.resources.items():
             rejection = self.rejected.get((response.type_url, name))
             if rejection is not None and rejection.version == resource.version:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from meshlite.agent import overlay
+from meshlite.agent import ads, overlay
 from meshlite.agent.capture import Attached
 from meshlite.agent.peers import Peers
 from meshlite.model import external
@@ -39,6 +39,11 @@ class Picture:
         declared = external.read(self.snapshot.resources)
         made = {one: overlay.hosts(self.snapshot, declared, *one) for one in {*wanted.values()}}
         return {key: made[one] for key, one in wanted.items()}
+
+    def listeners(self, key: str) -> frozenset[str]:
+        """The names of an attachment's listeners; none where nothing of it was translated."""
+        wanted = self.translation.resources.get(ads.LISTENER, {})
+        return frozenset(wanted.keys() & {f"outbound/{key}", f"inbound/{key}"})
 
     def bound(self, held: Attached) -> dict[int, str]:
         """Ports of an attachment that listen on one address only; see Found."""

@@ -280,7 +280,7 @@ class Reconciler:
         while True:
             await self._published.wait()
             self._published.clear()
-            effective = await self._xds.caught_up(EFFECT_SECONDS)
+            effective = await self._xds.caught_up(EFFECT_SECONDS, self._awaited())
             picture = self.picture
             names = picture.names(
                 overlay.dual_stack(self._founds or (), self._capture.attached),
@@ -299,9 +299,15 @@ class Reconciler:
             if not effective:
                 self._published.set()
 
+    def _awaited(self) -> list[frozenset[str]]:
+        """The listeners of each who is not captured yet: it need not wait for what the others are told."""
+        coming = self._capture.attached.keys() - self.captured.value - self.reasons.keys()
+        return [self.picture.listeners(key) for key in coming]
+
     async def _follow_up(self, key: str, picture: Picture, names: Names, effective: bool) -> None:
         """Rules and names of one attachment. One whose listener is not open is not captured anew."""
-        closed = key not in self.captured.value and (self._follower.refused(key) or not effective)
+        open = effective or self._xds.open(self.picture.listeners(key))
+        closed = key not in self.captured.value and (self._follower.refused(key) or not open)
         if closed or key in self._tasks:
             return
         followed = await self._follower.follow(key, picture, names)

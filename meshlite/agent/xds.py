@@ -8,7 +8,7 @@ import enum
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,30 @@ class XdsServer:
         """There is an Envoy, and all of them have answered everything."""
         return bool(self.connections) and all(c.settled for c in self.connections)
 
-    async def caught_up(self, timeout: float) -> bool:
-        """Wait until what was published is in effect; False if that takes more than `timeout` seconds."""
+    async def caught_up(self, timeout: float, awaited: Collection[frozenset[str]] = ()) -> bool:
+        """Wait until what was published is in effect; False if that takes more than `timeout` seconds, or if
+        the listeners of one of the `awaited` are open before."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self._at_rest():
-                    await self._movement(RUSH_SECONDS if self.synced or not self._live() else None)
+                    if any(map(self.open, awaited)):
+                        return False
+                    soon = self.synced or awaited or not self._live()
+                    await self._movement(RUSH_SECONDS if soon else None)
                 return True
         return False
+
+    def open(self, listeners: frozenset[str]) -> bool:
+        """All Envoys have these listeners in some version, and what they refer to. Of none: no."""
+        if not listeners:
+            return False
+        limit = time.monotonic() - RUSH_SECONDS
+        streams = [connection.stream for connection in self.connections]
+        return bool(streams) and self._live() and all(
+            stream.opened.get(name, limit + 1) <= limit and not stream.in_flight(ads.ROUTE)
+            for stream in streams
+            for name in listeners
+        )
 
     def _at_rest(self) -> bool:
         limit = time.monotonic() - RUSH_SECONDS

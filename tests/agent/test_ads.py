@@ -99,6 +99,32 @@ def test_routes_and_secrets_that_do_not_exist_stay_asked_for(kind: str) -> None:
     play.done()
 
 
+def test_while_envoy_works_on_listeners_it_is_not_sent_more_of_them_but_then_the_newest() -> None:
+    play = started() >> publish(**changed(LDS={"outbound/a": 2})) << push(LDS, "outbound/a")
+    play >> publish(**changed(LDS={"outbound/a": 3}))
+    play >> publish(**changed(LDS={"outbound/a": 4}, RDS={"9080/shop": 2})) << push(RDS, "9080/shop")
+    assert not play.done().settled
+    play >> ack() << push(LDS, "outbound/a")
+    play >> ack()
+    assert play.done().settled
+
+
+def test_new_listeners_go_ahead_of_those_that_change() -> None:
+    play = started() >> publish(**changed(LDS={"outbound/a": 2, "outbound/new": 1}))
+    play << push(LDS, "outbound/new")
+    play >> ack() << push(LDS, "outbound/a")
+    play >> ack()
+    assert play.done().settled
+
+
+def test_those_that_change_have_their_turn_while_new_ones_come_and_come() -> None:
+    play = started() >> publish(**changed(LDS={"outbound/a": 2, "one": 1})) << push(LDS, "one")
+    play >> publish(**changed(LDS={"outbound/a": 2, "one": 1, "two": 1}))
+    play >> ack() << push(LDS, "outbound/a", "two")
+    play >> ack()
+    assert play.done().settled
+
+
 def test_a_listener_goes_at_once_a_cluster_when_all_is_quiet() -> None:
     play = started() >> publish(CDS={"ratings": 1}, EDS={"ratings": 1}, RDS=MESH["RDS"])
     play << push(LDS, removed=("outbound/a",))
