@@ -149,7 +149,7 @@ class Agent:
                 found = await swept(self.settings)
                 for text in found.removed:
                     log.info("removed: %s", text)
-                for text in found.stays:
+                for text in filter(None, (*found.stays, found.entered)):
                     log.warning(text)
 
     async def _discover(self) -> None:

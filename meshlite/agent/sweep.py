@@ -20,10 +20,11 @@ def leftovers(settings: Settings) -> list[str]:
 
 @dataclass(frozen=True)
 class Swept:
-    """Sentences on what was removed, and on what had to stay."""
+    """Sentences on what was removed, and on what had to stay. `entered`: why the engine still names us."""
 
     removed: tuple[str, ...]
     stays: tuple[str, ...]
+    entered: str = ""
 
 
 def sweep(settings: Settings) -> Swept:
@@ -32,12 +33,14 @@ def sweep(settings: Settings) -> Swept:
 
 
 async def swept(settings: Settings) -> Swept:
+    stays: list[str] = []
+    entered = ""
     try:
         stays = await hook.uninstall(settings, Engine(settings.paths.docker_socket))
-    except OSError as error:
-        stays = [f"the engine's configuration stays: {error}"]
+    except (OSError, hook.NotLeft) as error:
+        entered = f"the engine's configuration stays: {error}"
     removed = [*(await capture.sweep(settings)).sentences()]
     removed += await asyncio.to_thread(proxy.remove, launch_plan.plan_of(settings))
     for socket in (settings.paths.hook_socket, settings.paths.agent_socket):
         socket.unlink(missing_ok=True)
-    return Swept(tuple(removed), tuple(stays))
+    return Swept(tuple(removed), tuple(stays), entered)

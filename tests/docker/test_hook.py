@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
 from meshlite.agent.capture import Capture, Mode
-from meshlite.agent.hook import HookServer, install, uninstall
+from meshlite.agent.hook import HookServer, NotLeft, install, uninstall
 from meshlite.agent.hook.daemon_json import RUNTIME
 from meshlite.model.workload import Found
 from meshlite.sources.docker import DockerSource
@@ -323,6 +325,64 @@ async def test_a_file_that_is_no_json_is_left_alone(own: PrivateEngine) -> None:
     assert not state.active
     assert str(own.daemon_json) in state.reason
     assert own.daemon_json.read_text() == "{ broken"
+
+
+async def test_a_file_that_was_broken_meanwhile_is_said_and_left_alone(own: PrivateEngine) -> None:
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    ours = own.daemon_json.read_text()
+    own.daemon_json.write_text("{ broken")
+    with pytest.raises(NotLeft, match="by hand"):
+        await uninstall(own.settings, own.api, own.pid_files)
+    assert own.daemon_json.read_text() == "{ broken"
+    own.daemon_json.write_text(ours)
+
+
+async def test_who_leaves_with_a_full_disk_leaves_the_engines_file_as_it_was(own: PrivateEngine) -> None:
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    runtime = own.settings.paths.state / "runtime"
+    with full_disk(runtime):
+        await uninstall(own.settings, own.api, own.pid_files)
+        assert not own.daemon_json.exists()
+        assert own.default_runtime == "runc"
+
+
+async def test_an_engine_that_has_not_heard_that_we_left_is_entered_again(
+    own: PrivateEngine, image: str
+) -> None:
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    (own.settings.paths.state / "runtime" / "note.json").unlink()
+    own.daemon_json.unlink()
+    assert own.default_runtime == RUNTIME, "as before, since nobody told it"
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    assert await docker(own, "run", "--rm", image, "echo", "alive") == "alive"
+    assert await uninstall(own.settings, own.api, own.pid_files) == []
+    assert own.default_runtime == "runc"
+
+
+async def test_the_wrapper_goes_when_nothing_runs_through_it_any_more(own: PrivateEngine, image: str) -> None:
+    assert (await install(own.settings, own.api, own.pid_files)).active
+    await docker(own, "run", "-d", "--name", "one", image, "sleep", "300")
+    assert "stays" in (await uninstall(own.settings, own.api, own.pid_files))[0]
+    await docker(own, "rm", "-f", "one")
+    assert await uninstall(own.settings, own.api, own.pid_files) == []
+    assert not (own.settings.paths.state / "runtime").exists()
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """The folder with all its files, on a disk that has no room left."""
+    files = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+    modes = {entry.name: entry.stat().st_mode for entry in folder.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], check=True)
+    try:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(modes[name])
+        with pytest.raises(OSError, match="No space"):
+            (folder / "fill").write_bytes(bytes(1024 * 1024))
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 async def test_what_a_start_costs_more(host: None, own: PrivateEngine, image: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ class HookState:
     passing: bool = False
 
 
+class NotLeft(Exception):
+    """The engine's file still names us and cannot be put right by us."""
+
+
 class NotPossible(Exception):
     """The engine cannot be entered; containers are captured by its events then."""
 
@@ -55,31 +60,40 @@ async def uninstall(settings: Settings, engine: Engine, pid_files: tuple[Path, .
     """Leave the engine's configuration as it was; returns a sentence for everything that had to stay.
 
     First a reload with the former values said aloud, since absent keys do not unset what the engine knows;
-    then the file itself. Raises OSError where the file cannot be written.
+    then the file itself. Raises OSError where the file cannot be written, NotLeft where it is not understood.
     """
     folder, process = Folder(settings), dockerd.find(pid_files)
     note = folder.note() or _lost_note(settings, folder, process)
     if note is None:
-        return []
+        return await _removed(folder, engine)
     file = Path(note.file)
     try:
         target = folder.target(note, files.read(file))
     except ValueError as error:
-        return [f"{file} was edited and is left alone, since {error}; take {daemon_json.RUNTIME} out by hand"]
+        why = f"{file} was edited and is left alone, since {error}; take {daemon_json.RUNTIME} out by hand"
+        raise NotLeft(why) from error
     left = []
     if (ready := await _ready(engine, pid_files)) is not None:
         parting = daemon_json.parting(target, note.former)
-        folder.part(note, target, parting)
+        with contextlib.suppress(OSError):  # the state's disk is full: whoever ends us now is the worse off
+            folder.part(note, target, parting)
         files.replace(file, parting)
         ready.reload()
     if process is not None and (ready is None or not await _until(engine, _without_us)):
         left.append(f"the engine knows {daemon_json.RUNTIME} until its next restart")
     files.put_back(file, target, note.made_folder)
     folder.forget()
+    return [*left, *await _removed(folder, engine)]
+
+
+async def _removed(folder: Folder, engine: Engine) -> list[str]:
+    """The wrapper goes as soon as nothing runs through it any more; a sentence where it stays."""
+    if not folder.path.exists():
+        return []
     if await _in_use(engine):
-        return [*left, f"{folder.wrapper} stays: containers run that were started through it"]
+        return [f"{folder.wrapper} stays: containers run that were started through it"]
     folder.remove()
-    return left
+    return []
 
 
 async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ...]) -> None:
@@ -95,7 +109,7 @@ async def _install(settings: Settings, engine: Engine, pid_files: tuple[Path, ..
     except ValueError as error:
         raise NotPossible(f"{file}: {error}") from error
     note = folder.note() or _lost_note(settings, folder, process)
-    former = note.former if note and entered_before else str(info.get("DefaultRuntime") or "runc")
+    former = _former(info, current, note if entered_before else None)
     folder.write_programs(_real(process, info, former))
     if entered_before and folder.note() and info.get("DefaultRuntime") == daemon_json.RUNTIME:
         return
@@ -134,6 +148,16 @@ def _suitable(info: Record, process: Dockerd | None) -> Dockerd:
     if process.conflict:
         raise NotPossible(f"the engine was started with {process.conflict}, which rules out daemon.json")
     return process
+
+
+def _former(info: Record, current: bytes | None, note: Note | None) -> str:
+    """The default runtime before us. Never ours, which an engine still names that has not heard that we left:
+    a wrapper that runs itself would do so without end."""
+    file = daemon_json.parse(current).get(daemon_json.DEFAULT)
+    for name in (note and note.former, info.get("DefaultRuntime"), file):
+        if name and name != daemon_json.RUNTIME:
+            return str(name)
+    return "runc"
 
 
 def _real(process: Dockerd, info: Record, former: str) -> tuple[str, ...]:

@@ -128,6 +128,10 @@ def stop_everything(settings: Settings, config: Path | None, verbose: bool) -> N
     for text in (*(found.removed if verbose else ()), *found.stays):
         note(f"  {text}")
     _empty(settings.paths.run)
+    if found.entered:
+        where, advice = str(settings.paths.daemon_json), "correct that, then run meshlite down again"
+        what = "the engine still starts containers through meshlite"
+        raise Failure(what, where=where, why=found.entered, next_step=advice)
 
 
 def _empty(run: Path) -> None:
