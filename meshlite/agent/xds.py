@@ -152,10 +152,14 @@ class XdsServer:
             return False
         limit = time.monotonic() - RUSH_SECONDS
         streams = [connection.stream for connection in self.connections]
-        return bool(streams) and self._live() and all(
-            stream.opened.get(name, limit + 1) <= limit and not stream.in_flight(ads.ROUTE)
-            for stream in streams
-            for name in listeners
+        return (
+            bool(streams)
+            and self._live()
+            and all(
+                stream.opened.get(name, limit + 1) <= limit and not stream.in_flight(ads.ROUTE)
+                for stream in streams
+                for name in listeners
+            )
         )
 
     def _at_rest(self) -> bool:
