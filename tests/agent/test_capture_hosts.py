@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,19 @@ def test_the_file_keeps_its_inode_and_its_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["", "/nonexistent/hosts"])
 def test_a_file_that_is_gone_is_nobodys_loss(path: str) -> None:
     assert not hosts.write(path, ENTRIES)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], check=True)
+    try:
+        file = tmp_path / "hosts"
+        file.write_text(DOCKER)
+        with pytest.raises(OSError, match="No space"):
+            (tmp_path / "fill").write_bytes(bytes(1024 * 1024))
+        long = {f"240.240.0.{number}": [f"a-long-name-number-{number}"] for number in range(250)}
+        with pytest.raises(OSError, match="No space"):
+            hosts.write(str(file), long)
+        assert file.read_text() == DOCKER
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

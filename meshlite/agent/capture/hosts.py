@@ -6,6 +6,7 @@ adds and removes lines of its own meanwhile, so every line of ours carries the m
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -36,18 +37,29 @@ def write(path: str, entries: Mapping[str, Sequence[str]]) -> bool:
     """Bring the file up to date; True where it changed. A file that is gone is nobody's loss.
 
     One that is up to date is only read: opened for writing, it would be news to all who watch it, us too.
+    Raises OSError where there is no room; the file is then as it was.
     """
     try:
         with open(path, "rb") as file:
             if _wanted(file.read(), entries) is None:
                 return False
         with open(path, "r+b") as file:
-            if (body := _wanted(file.read(), entries)) is not None:
-                os.pwrite(file.fileno(), body, 0)
-                file.truncate(len(body))
+            before = file.read()
+            if (body := _wanted(before, entries)) is not None:
+                _replace(file.fileno(), before, body)
             return body is not None
     except FileNotFoundError:
         return False
+
+
+def _replace(file: int, before: bytes, body: bytes) -> None:
+    """What a full disk takes of the new content must not stay: a line that is cut off has no mark."""
+    if os.pwrite(file, body, 0) == len(body):
+        os.ftruncate(file, len(body))
+        return
+    os.pwrite(file, before, 0)
+    os.ftruncate(file, len(before))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _wanted(body: bytes, entries: Mapping[str, Sequence[str]]) -> bytes | None:
