@@ -46,6 +46,10 @@ EFFECT_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
 """How long a workload that leaves and lives on keeps the connections that are captured."""
 
+_LATE = (
+    "it started before it was captured, since this host was too busy; a restart closes what it opened then"
+)
+
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.5, 30.0)
 
@@ -74,6 +78,7 @@ class Reconciler:
         self._translator = Translator()
         self._founds: tuple[Found, ...] | None = None
         self._early: set[str] = set()
+        self._late: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._since = 0.0
         self._published = asyncio.Event()
@@ -103,13 +108,21 @@ class Reconciler:
         self.changed()
 
     async def bring_in(self, found: Found) -> None:
-        """Return when a container that is about to start is captured, or need not be."""
+        """Return when a container that is about to start is captured, or need not be.
+
+        Whoever stops waiting lets it start as it is, which is told for as long as it runs.
+        """
         if self._leaving or found.namespace is None or not overlay.members((found,), self._record):
             return
         self._early.add(found.workload.id)
+        self._late.pop(found.workload.id, None)
         captured = self.captured.value
-        while not self._holds(found.namespace.key, captured):
-            captured = await self.captured.next(captured)
+        try:
+            while not self._holds(found.namespace.key, captured):
+                captured = await self.captured.next(captured)
+        except asyncio.CancelledError:
+            self._late[found.workload.id] = found.workload.name
+            raise
 
     @property
     def pending(self) -> bool:
@@ -206,6 +219,7 @@ class Reconciler:
             for name in noted.keys() - known:
                 del noted[name]
         self._early &= known
+        self._late = {key: name for key, name in self._late.items() if key in known}
 
     @property
     def _record(self) -> NodeRecord | None:
@@ -402,4 +416,11 @@ class Reconciler:
         translation = self.picture.translation
         closed = gateways.unopened(translation.gateways, self._xds.rejections, self._own_ports)
         secrets = self._credentials.problems_of(translation.resources)
-        return (*self._upstream.problems, *self.picture.problems(self._founds or ()), *secrets, *closed)
+        late = (Problem(resource=name, reason=_LATE) for name in self._late.values())
+        return (
+            *self._upstream.problems,
+            *self.picture.problems(self._founds or ()),
+            *secrets,
+            *closed,
+            *late,
+        )

@@ -185,6 +185,18 @@ def test_a_killed_replica_costs_at_most_the_requests_it_was_answering(mesh: Mesh
         assert "reset" in request.body or "disconnect" in request.body, explain(load.failed)
 
 
+def test_a_container_that_could_not_be_waited_for_is_told_of_until_it_is_restarted(mesh: Mesh) -> None:
+    envoy = mesh.pid("envoy")
+    os.kill(envoy, signal.SIGSTOP)
+    try:
+        mesh.project.compose("up", "-d", "--force-recreate", "--no-deps", "web-a")
+    finally:
+        os.kill(envoy, signal.SIGCONT)
+    mesh.eventually(lambda: "started before it was captured" in mesh.run("status").stdout, "it is told")
+    mesh.project.compose("restart", "-t", "1", "web-a")
+    mesh.eventually(lambda: "before it was captured" not in mesh.run("status").stdout, "it is no more")
+
+
 def test_the_mesh_survives_a_restart_of_the_engine(mesh: Mesh) -> None:
     prepare("engine", "restart")
     mesh.eventually(lambda: answers(mesh) == {"a", "b"}, "the mesh is back without a command", seconds=60)
