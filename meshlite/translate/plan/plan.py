@@ -30,6 +30,7 @@ from meshlite.translate.plan.gateway_patches import patches as gateway_patches
 from meshlite.translate.plan.gateway_routes import Edge, edge
 from meshlite.translate.plan.household import Household, called_side, households, listeners_of, strictness
 from meshlite.translate.plan.ingress import with_ingress
+from meshlite.translate.plan.listener import Listener
 from meshlite.translate.plan.mesh import Mesh, mesh_of
 from meshlite.translate.plan.nodeplan import NodePlan
 from meshlite.translate.plan.patch import (
@@ -43,7 +44,7 @@ from meshlite.translate.plan.patch import (
 from meshlite.translate.plan.plugins import Mode, report_missing, wanted
 from meshlite.translate.plan.resources import Report, of_kind, read, tell
 from meshlite.translate.plan.route import within
-from meshlite.translate.plan.tunnel import AS_BYTES, Arriving, far, tunnel, tunnels, with_certificate
+from meshlite.translate.plan.tunnel import AS_BYTES, Arriving, far, tunnel, tunnels, with_certificates
 from meshlite.translate.plan.view import Seen, gates, seen_by, view_of
 
 
@@ -78,33 +79,17 @@ def plan(
     used = memo.of("uses", uses, mesh.services, followed, every, chained, judged)
     streamed = memo.same("streamed", _streamed(seen.values()))
     domain = snapshot.trust_domain
-    inside = Arriving()
-    if ways_out:
-        inputs = (mesh.services, mesh.replicas, mesh.rules, chains, chained, judged, node, domain)
-        inside = memo.within("arriving", arriving, *inputs)
+    inputs = (mesh.services, mesh.replicas, mesh.rules, chains, chained, judged, node, domain)
+    inside = memo.within("arriving", arriving, *inputs) if ways_out else Arriving()
     open = {one.gate.attachment: edge.ports for one, edge in zip(found, edges, strict=True)}
     strict = {one.attachment.key: strictness(one, mesh.authentication, open) for one in residents}
-    listeners = (
-        listener
-        for resident in residents
-        for listener in listeners_of(
-            resident,
-            seen[resident.caller],
-            strict[resident.attachment.key],
-            node,
-            snapshot,
-        )
-    )
     decided = NodePlan(
-        tuple(map(with_certificate, listeners) if ways_out else listeners),
+        with_certificates(_listeners(residents, seen, strict, node, snapshot), ways_out),
         (
             *(table for caller in callers for table in seen[caller].tables),
             *(table for edge in edges for table in edge.tables),
         ),
-        (
-            *memo.within("clusters", clusters, used, mesh.replicas, node, domain, streamed),
-            *inside.clusters,
-        ),
+        (*memo.within("clusters", clusters, used, mesh.replicas, node, domain, streamed), *inside.clusters),
         (
             *memo.within("endpoints", endpoints, used, mesh.replicas, chains, node, domain, streamed),
             *inside.endpoints,
@@ -114,14 +99,21 @@ def plan(
         _added_clusters(every, residents, mesh.services),
         (*_added_listeners(seen, residents), *_added_at_gateways(found, mesh)),
         _modules(mesh, views, residents, found, report),
-        tuple(
-            with_certificate(listener) if ways_out else listener
-            for edge in edges
-            for listener in edge.listeners
-        ),
+        with_certificates((listener for edge in edges for listener in edge.listeners), ways_out),
         tunnel(snapshot, node, inside.ways) if ways_out else None,
     )
     return decided, strict
+
+
+def _listeners(
+    residents: Iterable[Household],
+    seen: Mapping[Caller, Seen],
+    strict: Mapping[str, StrictPolicy],
+    node: NodeView,
+    snapshot: Snapshot,
+) -> Iterator[Listener]:
+    for one in residents:
+        yield from listeners_of(one, seen[one.caller], strict[one.attachment.key], node, snapshot)
 
 
 def _streamed(seen: Iterable[Seen]) -> frozenset[str]:

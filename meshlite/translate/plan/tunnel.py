@@ -129,8 +129,12 @@ def tunnel(snapshot: Snapshot, node: NodeView, ways: tuple[Way, ...]) -> Tunnel:
     return Tunnel(addresses, node.tunnel, ways, domains, settings.path_normalization)
 
 
-def with_certificate(listener: _Listening) -> _Listening:
-    """Whose connections may leave by a tunnel says by which certificate."""
+def with_certificates(listeners: Iterable[_Listening], ways_out: Tunnels) -> tuple[_Listening, ...]:
+    """Where there are tunnels, whose connections may leave by one says by which certificate."""
+    return tuple(map(_with_certificate, listeners) if ways_out else listeners)
+
+
+def _with_certificate(listener: _Listening) -> _Listening:
     entrance = listener.entrance
     if entrance.inbound or not entrance.source.identity:
         return listener
